@@ -1,0 +1,13 @@
+# c1x1_add_isa(NAME PROCESSOR FLAGS...): the kernels of one ISA as an OBJECT library of its own, so
+# that their flags reach no other file. NAME is the file in src/core/kernels, the value of C1X1_ISA
+# and the registry's name; PROCESSOR is a pattern for CMAKE_SYSTEM_PROCESSOR, "any" for all.
+function(c1x1_add_isa name processor)
+  if(NOT processor STREQUAL "any" AND NOT CMAKE_SYSTEM_PROCESSOR MATCHES "${processor}")
+    return()
+  endif()
+  add_library(c1x1_${name} OBJECT src/core/kernels/${name}.c)
+  target_compile_options(c1x1_${name} PRIVATE ${C1X1_C_FLAGS} ${ARGN})
+  target_link_libraries(c1x1_core PRIVATE $<TARGET_OBJECTS:c1x1_${name}>)
+  string(TOUPPER ${name} upper)
+  target_compile_definitions(c1x1_core PRIVATE C1X1_BUILD_${upper})
+endfunction()

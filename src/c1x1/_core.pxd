@@ -1,0 +1,50 @@
+# What the meaning floor may use of the binding: the C types, and two calls.
+
+from numpy cimport ndarray
+
+
+cdef extern from "c1x1.h" nogil:
+    ctypedef int c1x1_dtype
+    int C1X1_BOOL, C1X1_INT8, C1X1_UINT8, C1X1_INT16, C1X1_UINT16, C1X1_INT32, C1X1_UINT32
+    int C1X1_INT64, C1X1_UINT64, C1X1_FLOAT16, C1X1_FLOAT32, C1X1_FLOAT64, C1X1_DTYPE_COUNT
+    int C1X1_COMPUTE_FLOAT32, C1X1_COMPUTE_FLOAT64, C1X1_COMPUTE_INT64, C1X1_COMPUTE_COUNT
+    int C1X1_MAX_DIMS
+    int C1X1_APART, C1X1_SAME_PIXELS, C1X1_TANGLED
+
+    ctypedef struct c1x1_dim:
+        size_t size
+        ptrdiff_t x_stride
+        ptrdiff_t out_stride
+
+    ctypedef struct c1x1_weights:
+        size_t bytes
+
+    ctypedef struct c1x1_problem:
+        const char *x
+        const char *w
+        const char *bias
+        char *out
+        int x_dtype, w_dtype, out_dtype, compute, overlap, dims
+        c1x1_dim dim[64]
+        size_t groups, c_in, c_out
+        ptrdiff_t x_channel, w_in, w_out, out_channel
+        ptrdiff_t x_group, w_group, out_group
+        const c1x1_weights *packed
+
+# NumPy's type number to c1x1_dtype, or -1.
+cdef int dtype_of(int typenum) noexcept
+# Normalises and computes; raises what the status says.
+cdef int execute(c1x1_problem *problem, int threads) except -1
+# Normalises and plans, as a dict. Reads and writes no data.
+cdef dict describe_plan(c1x1_problem *problem, object machine)
+# How out lies to x: sets problem.overlap and returns it.
+cdef int find_overlap(c1x1_problem *problem) noexcept
+# Whether two arrays may share memory, by the bytes they span.
+cdef bint spans_meet(ndarray a, ndarray b) noexcept
+
+
+cdef class PackedWeights:
+    cdef c1x1_weights weights
+
+
+cdef PackedWeights pack(c1x1_problem *problem)

@@ -1,0 +1,355 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""Binding: objects to pointers, the GIL, status codes to exceptions. No decisions.
+
+Beside the two calls that the other modules cimport there is what `info` and the tests ask of the C
+core: its tables, its plans, and single kernels.
+"""
+
+cimport numpy as cnp
+from numpy cimport ndarray
+from cpython.exc cimport PyErr_CheckSignals
+
+import numpy as np
+
+cnp.import_array()
+
+cdef extern from "c1x1.h" nogil:
+    int C1X1_OK, C1X1_PAUSED, C1X1_NO_MEMORY, C1X1_TOO_LARGE, C1X1_BAD_DTYPE, C1X1_OUT_REPEATS
+    ctypedef struct c1x1_isa:
+        const char *name
+        const char *description
+        unsigned needs
+    ctypedef struct c1x1_cpuid:
+        unsigned int leaf1_ecx, leaf7_ebx
+        unsigned long long xcr0
+    ctypedef struct c1x1_machine:
+        unsigned features
+        size_t l1_bytes, l2_bytes
+        const c1x1_isa *isa
+        int thread_limit
+        const char *thread_limit_why
+    ctypedef struct c1x1_plan:
+        const c1x1_isa *isa
+        int compute, role, a, b, order, is_direct, is_gathered
+        unsigned mr, nr, chains
+        size_t m, n, k, mc, nc, kc, outer, m_blocks, n_blocks
+        int threads
+    ctypedef struct c1x1_span:
+        pass
+    ctypedef struct c1x1_run_state:
+        pass
+    const char *c1x1_dtype_name(int dtype)
+    int c1x1_compute_dtype(int compute)
+    unsigned c1x1_features(const c1x1_cpuid *cpuid)
+    int c1x1_machine_init()
+    const c1x1_machine *c1x1_this_machine()
+    int c1x1_select_isa(const char *name)
+    void c1x1_problem_find_overlap(c1x1_problem *problem)
+    c1x1_span c1x1_span_of(const void *data, int dims, const ptrdiff_t *shape,
+                           const ptrdiff_t *strides, size_t itemsize)
+    int c1x1_spans_meet(c1x1_span a, c1x1_span b)
+    int c1x1_problem_normalise(c1x1_problem *problem)
+    int c1x1_pack_weights(const c1x1_problem *problem, const c1x1_machine *machine,
+                          c1x1_weights *weights)
+    void c1x1_free_weights(c1x1_weights *weights)
+    int c1x1_threads_available(const c1x1_machine *machine)
+    size_t c1x1_plan_thread_bytes(const c1x1_plan *plan)
+    int c1x1_make_plan(const c1x1_problem *problem, const c1x1_machine *machine, int limit,
+                       c1x1_plan *plan)
+    size_t c1x1_plan_tasks(const c1x1_plan *plan)
+    const char *c1x1_role_name(int role)
+    const char *c1x1_source_name(int source)
+    const char *c1x1_order_name(int order)
+    int c1x1_run_begin(c1x1_run_state *run, const c1x1_problem *problem, const c1x1_plan *plan)
+    int c1x1_run(c1x1_run_state *run)
+    void c1x1_run_end(c1x1_run_state *run)
+    const char *c1x1_openmp_name()
+    int C1X1_HAS_FMA, C1X1_HAS_AVX2, C1X1_HAS_AVX512
+
+cdef extern from "threads.h" nogil:
+    int c1x1_threads_from_quota(const char *quota, const char *period)
+
+cdef extern from "kernels/kernel.h" nogil:
+    ctypedef struct c1x1_tile:
+        size_t k, n
+        const void *a
+        const void *b
+        void *c
+        ptrdiff_t lda, ldb, ldc
+        const void *bias_m
+        const void *bias_n
+        int from_c
+    ctypedef void (*c1x1_tile_fn)(const c1x1_tile *tile) noexcept nogil
+    ctypedef struct c1x1_kernels:
+        unsigned vl
+        unsigned mr[13]
+        unsigned dot_mr[5]
+        c1x1_tile_fn tile[24][12][2]
+        c1x1_tile_fn dot[24][4]
+        c1x1_tile_fn fold
+    ctypedef struct c1x1_isa_row "c1x1_isa":
+        const char *name
+        const char *description
+        unsigned needs
+        const c1x1_kernels *kernels[3]
+    int C1X1_MAX_MR, C1X1_MAX_NV, C1X1_MAX_DOT
+    const c1x1_isa_row *const c1x1_isas[]
+    const size_t c1x1_isa_count
+    const c1x1_isa_row *c1x1_find_isa(const char *name)
+
+# ---- start ---------------------------------------------------------------------------------------
+
+if c1x1_machine_init() != 0:
+    import os as _os
+    raise ImportError(
+        f"C1X1_ISA={_os.environ.get('C1X1_ISA')!r} names no instruction set of this build; "
+        f"expected one of {', '.join(dict.fromkeys(c1x1_isas[i].name.decode() for i in range(c1x1_isa_count)))}"
+    )
+
+cdef int dtype_table[32]
+
+
+cdef int fill_dtype_table() except -1:
+    cdef int num, code
+    for num in range(32):
+        dtype_table[num] = -1
+    for letter in "?bBhHiIlLqQefd":
+        descr = np.dtype(letter)
+        for code in range(C1X1_DTYPE_COUNT):
+            if c1x1_dtype_name(code).decode() == descr.name:
+                dtype_table[<int>descr.num] = code
+    return 0
+
+
+fill_dtype_table()
+
+
+cdef int dtype_of(int typenum) noexcept:
+    return dtype_table[typenum] if 0 <= typenum < 32 else -1
+
+
+# ---- running -------------------------------------------------------------------------------------
+
+cdef int raise_status(int status) except -1:
+    if status == C1X1_NO_MEMORY:
+        raise MemoryError("c1x1: no memory for the workspace; nothing was written")
+    if status == C1X1_TOO_LARGE:
+        raise ValueError("the sizes of x and w overflow the address space")
+    if status == C1X1_BAD_DTYPE:
+        raise TypeError("no kernel accumulates in that dtype")
+    if status == C1X1_OUT_REPEATS:
+        raise ValueError(
+            "out overlaps itself: some of its elements share memory, so it cannot hold a result; "
+            "pass out=np.empty(shape, dtype)"
+        )
+    return 0
+
+
+cdef int execute(c1x1_problem *problem, int threads) except -1:
+    cdef c1x1_plan plan
+    cdef c1x1_run_state run
+    cdef const c1x1_machine *machine = c1x1_this_machine()
+    cdef int limit = c1x1_threads_available(machine)
+    cdef int status = c1x1_problem_normalise(problem)
+    if 0 < threads < limit:
+        limit = threads
+    if status == C1X1_OK:
+        status = c1x1_make_plan(problem, machine, limit, &plan)
+    if status == C1X1_OK:
+        status = c1x1_run_begin(&run, problem, &plan)
+    if status != C1X1_OK:
+        raise_status(status)
+    try:
+        if c1x1_plan_tasks(&plan) == 1:
+            # Some microseconds of work: handing the GIL over would cost more than it gives.
+            if <double>plan.m * <double>plan.n * <double>plan.k < 1e5:
+                c1x1_run(&run)
+                return 0
+        status = C1X1_PAUSED
+        while status == C1X1_PAUSED:
+            with nogil:
+                status = c1x1_run(&run)
+            if status == C1X1_PAUSED:
+                PyErr_CheckSignals()
+    finally:
+        c1x1_run_end(&run)
+    return 0
+
+
+cdef dict describe_plan(c1x1_problem *problem, object machine):
+    cdef c1x1_plan plan
+    cdef c1x1_machine m = c1x1_this_machine()[0]
+    cdef int limit = c1x1_threads_available(&m)
+    if machine is not None:
+        if "isa" in machine:
+            m.isa = <const c1x1_isa *>c1x1_find_isa(machine["isa"].encode())
+            if m.isa == NULL:
+                raise ValueError(f"unknown ISA {machine['isa']!r}")
+        m.l1_bytes = machine.get("l1_bytes", m.l1_bytes)
+        m.l2_bytes = machine.get("l2_bytes", m.l2_bytes)
+        limit = machine.get("threads", limit)
+    raise_status(c1x1_problem_normalise(problem))
+    raise_status(c1x1_make_plan(problem, &m, limit, &plan))
+    return {
+        "isa": plan.isa.name.decode(),
+        "compute": c1x1_dtype_name(c1x1_compute_dtype(plan.compute)).decode(),
+        "role": c1x1_role_name(plan.role).decode(),
+        "a": c1x1_source_name(plan.a).decode(),
+        "b": c1x1_source_name(plan.b).decode(),
+        "order": c1x1_order_name(plan.order).decode(),
+        "is_direct": bool(plan.is_direct),
+        "is_gathered": bool(plan.is_gathered),
+        "mr": plan.mr, "nr": plan.nr, "chains": plan.chains,
+        "m": plan.m, "n": plan.n, "k": plan.k,
+        "mc": plan.mc, "nc": plan.nc, "kc": plan.kc,
+        "outer": plan.outer,
+        "tasks": c1x1_plan_tasks(&plan),
+        "thread_bytes": c1x1_plan_thread_bytes(&plan),
+        "threads": plan.threads,
+    }
+
+
+# ---- operands ------------------------------------------------------------------------------------
+
+cdef int find_overlap(c1x1_problem *problem) noexcept:
+    c1x1_problem_find_overlap(problem)
+    return problem.overlap
+
+
+cdef c1x1_span span_of(ndarray a) noexcept:
+    return c1x1_span_of(cnp.PyArray_DATA(a), cnp.PyArray_NDIM(a), <ptrdiff_t *>cnp.PyArray_DIMS(a),
+                        <ptrdiff_t *>cnp.PyArray_STRIDES(a), <size_t>cnp.PyArray_ITEMSIZE(a))
+
+
+cdef bint spans_meet(ndarray a, ndarray b) noexcept:
+    return c1x1_spans_meet(span_of(a), span_of(b)) != 0
+
+
+cdef class PackedWeights:
+    """Weights laid out for the kernels of this machine. Never pickled: rebuilt where it lands."""
+
+    def __dealloc__(self):
+        c1x1_free_weights(&self.weights)
+
+    @property
+    def nbytes(self):
+        return self.weights.bytes
+
+
+cdef PackedWeights pack(c1x1_problem *problem):
+    cdef PackedWeights packed = PackedWeights()
+    raise_status(c1x1_problem_normalise(problem))
+    raise_status(c1x1_pack_weights(problem, c1x1_this_machine(), &packed.weights))
+    return packed
+
+
+# ---- what this build and this machine are --------------------------------------------------------
+
+cdef list feature_names(unsigned features):
+    return [name for bit, name in ((C1X1_HAS_FMA, "FMA"), (C1X1_HAS_AVX2, "AVX2"),
+                                   (C1X1_HAS_AVX512, "AVX-512")) if features & bit]
+
+
+def features_of(leaf1_ecx, leaf7_ebx, xcr0):
+    """Names of the CPU features that these CPUID words and XCR0 stand for."""
+    cdef c1x1_cpuid cpuid
+    cpuid.leaf1_ecx, cpuid.leaf7_ebx, cpuid.xcr0 = leaf1_ecx, leaf7_ebx, xcr0
+    return feature_names(c1x1_features(&cpuid))
+
+
+def threads_from_quota(bytes quota, bytes period):
+    """CPUs that a cgroup quota allows; 0 where it sets no limit."""
+    return c1x1_threads_from_quota(quota, period)
+
+
+def machine():
+    """What the C core knows of this machine, as a dict."""
+    cdef const c1x1_machine *m = c1x1_this_machine()
+    return {
+        "isa": m.isa.name.decode(),
+        "isa_description": m.isa.description.decode(),
+        "features": feature_names(m.features),
+        "l1_bytes": m.l1_bytes,
+        "l2_bytes": m.l2_bytes,
+        "thread_limit": m.thread_limit,
+        "thread_limit_why": m.thread_limit_why.decode(),
+        "threads_available": c1x1_threads_available(m),
+        "openmp": c1x1_openmp_name().decode(),
+    }
+
+
+def isas():
+    """The registry: (name, description, missing CPU features), best ISA first."""
+    cdef unsigned features = c1x1_this_machine().features
+    return [
+        (c1x1_isas[i].name.decode(), c1x1_isas[i].description.decode(),
+         feature_names(c1x1_isas[i].needs & ~features))
+        for i in range(c1x1_isa_count)
+    ]
+
+
+def select_isa(str name):
+    """Caps the ISA from now on, as C1X1_ISA does at import. For tests and benchmarks."""
+    if c1x1_select_isa(name.encode()) != 0:
+        raise ValueError(f"this machine cannot run {name!r}")
+
+
+# ---- single kernels, for tests and benchmarks ----------------------------------------------------
+
+def kernels():
+    """Every kernel of every ISA: dicts with isa (its index), name, dtype, kind, m, n, vl.
+
+    n counts vectors for a tile, columns for a dot. `is_full` marks the shapes that plans name.
+    """
+    cdef const c1x1_kernels *k
+    rows = []
+    for i in range(c1x1_isa_count):
+        for c in range(C1X1_COMPUTE_COUNT):
+            k = c1x1_isas[i].kernels[c]
+            if k == NULL:
+                continue
+            common = {"isa": i, "name": c1x1_isas[i].name.decode(), "compute": c,
+                      "dtype": c1x1_dtype_name(c1x1_compute_dtype(c)).decode(), "vl": k.vl}
+            for m in range(1, C1X1_MAX_MR + 1):
+                for n in range(1, C1X1_MAX_NV + 1):
+                    if k.tile[m - 1][n - 1][0] != NULL:
+                        rows.append(common | {"kind": "tile", "m": m, "n": n,
+                                              "is_full": k.mr[n] == m})
+                for n in range(1, C1X1_MAX_DOT + 1):
+                    if k.dot[m - 1][n - 1] != NULL:
+                        rows.append(common | {"kind": "dot", "m": m, "n": n,
+                                              "is_full": k.dot_mr[n] == m})
+            rows.append(common | {"kind": "fold", "m": 1, "n": 1, "is_full": True})
+    return rows
+
+
+cdef const char *data_of(ndarray a) noexcept:
+    return NULL if a is None else <const char *>cnp.PyArray_DATA(a)
+
+
+def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, bint from_c=False,
+               ndarray bias_m=None, ndarray bias_n=None, size_t repeat=1):
+    """Calls one kernel on two-dimensional arrays whose last axis is dense; c is written.
+
+    The caller answers for shapes and dtypes: this is how the tests reach a kernel's edges.
+    """
+    cdef const c1x1_kernels *k = c1x1_isas[<size_t>kernel["isa"]].kernels[<int>kernel["compute"]]
+    cdef c1x1_tile t
+    cdef ptrdiff_t size = a.itemsize
+    cdef c1x1_tile_fn fn
+    cdef int m = kernel["m"], n = kernel["n"]
+    t.n = c.shape[1]
+    t.k = a.shape[1]
+    t.a, t.b, t.c = data_of(a), data_of(b), <char *>data_of(c)
+    t.lda, t.ldc = a.strides[0] // size, c.strides[0] // size
+    t.ldb = 0 if b is None else b.strides[0] // size
+    t.bias_m, t.bias_n, t.from_c = data_of(bias_m), data_of(bias_n), from_c
+    if kernel["kind"] == "tile":
+        fn = k.tile[m - 1][n - 1][t.n != n * k.vl]
+    elif kernel["kind"] == "dot":
+        fn = k.dot[m - 1][n - 1]
+    else:
+        fn = k.fold
+    with nogil:
+        for _ in range(repeat):
+            fn(&t)

@@ -1,0 +1,251 @@
+/* c1x1.h - the C core's interface: what a problem is, what a plan is, and the calls between floors.
+ *
+ * Floors, top to bottom; a file includes only this header and headers of its own floor or below:
+ *   problem.c plan.c               floor 3  what is legal; who computes what, where and how
+ *   driver.c pack.c store.c threads.c  floor 4  walks the plan
+ *   kernels/                       floor 5  one register tile each
+ *   registry.c cpu.c               beside them: which kernels exist, which of them this CPU runs
+ *
+ * All strides in a problem are in bytes and may be zero, negative or unaligned. Sizes are counts of
+ * elements. Nothing here allocates but c1x1_run and c1x1_pack_weights, and nothing prints. */
+#ifndef C1X1_H
+#define C1X1_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- dtypes ------------------------------------------------------------------------------- */
+
+/* name in C, NumPy's name, C type. The order is that of c1x1_dtype. */
+#define C1X1_FOR_EACH_INTEGER(X) \
+    X(BOOL, "bool", uint8_t)     \
+    X(INT8, "int8", int8_t)      \
+    X(UINT8, "uint8", uint8_t)   \
+    X(INT16, "int16", int16_t)   \
+    X(UINT16, "uint16", uint16_t) \
+    X(INT32, "int32", int32_t)   \
+    X(UINT32, "uint32", uint32_t) \
+    X(INT64, "int64", int64_t)   \
+    X(UINT64, "uint64", uint64_t)
+#define C1X1_FOR_EACH_FLOAT(X)     \
+    X(FLOAT16, "float16", uint16_t) \
+    X(FLOAT32, "float32", float)   \
+    X(FLOAT64, "float64", double)
+#define C1X1_FOR_EACH_DTYPE(X) C1X1_FOR_EACH_INTEGER(X) C1X1_FOR_EACH_FLOAT(X)
+
+typedef enum {
+#define C1X1_ENUM(NAME, name, type) C1X1_##NAME,
+    C1X1_FOR_EACH_DTYPE(C1X1_ENUM)
+#undef C1X1_ENUM
+        C1X1_DTYPE_COUNT
+} c1x1_dtype;
+
+size_t c1x1_dtype_size(c1x1_dtype dtype);
+const char *c1x1_dtype_name(c1x1_dtype dtype);
+
+/* The dtypes that kernels accumulate in. Everything else is converted on its way in. */
+enum { C1X1_COMPUTE_FLOAT32, C1X1_COMPUTE_FLOAT64, C1X1_COMPUTE_INT64, C1X1_COMPUTE_COUNT };
+typedef int c1x1_compute;
+
+c1x1_dtype c1x1_compute_dtype(c1x1_compute compute);
+
+/* ---- status ------------------------------------------------------------------------------- */
+
+typedef enum {
+    C1X1_OK,
+    C1X1_PAUSED,     /* the time slice is over, call c1x1_run again with the same run */
+    C1X1_NO_MEMORY,  /* nothing was written */
+    C1X1_TOO_LARGE,  /* sizes or strides overflow the address space */
+    C1X1_BAD_DTYPE,  /* no kernel accumulates in that dtype */
+    C1X1_OUT_REPEATS /* two results would share memory */
+} c1x1_status;
+
+/* ---- problem ------------------------------------------------------------------------------ */
+
+enum { C1X1_MAX_DIMS = 64 };
+
+/* One axis of the pixels: spatial or batch. */
+typedef struct {
+    size_t size;
+    ptrdiff_t x_stride, out_stride;
+} c1x1_dim;
+
+/* How `out` lies to `x` in memory. */
+typedef enum {
+    C1X1_APART,       /* no byte in common */
+    C1X1_SAME_PIXELS, /* each pixel's result overwrites that pixel's own channels, nothing else */
+    C1X1_TANGLED      /* anything else: the caller must compute into memory of its own */
+} c1x1_overlap;
+
+struct c1x1_weights;
+
+/* out[p, g * c_out + o] = bias[g * c_out + o] + sum_i x[p, g * c_in + i] * w[i, g * c_out + o] */
+typedef struct {
+    const char *x, *w, *bias; /* bias: the compute dtype, contiguous, or NULL */
+    char *out;
+    c1x1_dtype x_dtype, w_dtype, out_dtype;
+    c1x1_compute compute;
+    c1x1_overlap overlap;
+    int dims;
+    c1x1_dim dim[C1X1_MAX_DIMS];
+    size_t groups, c_in, c_out; /* channels per group */
+    ptrdiff_t x_channel, w_in, w_out, out_channel;
+    ptrdiff_t x_group, w_group, out_group; /* set by c1x1_problem_normalise */
+    const struct c1x1_weights *packed; /* of the same w, or NULL */
+} c1x1_problem;
+
+/* Sets `overlap`, from the bytes that x and out span. Before c1x1_problem_normalise. */
+void c1x1_problem_find_overlap(c1x1_problem *problem);
+
+/* Whether [begin, end) of one span and of another have a byte in common. */
+typedef struct {
+    uintptr_t begin, end;
+} c1x1_span;
+/* The bytes an array of `itemsize` spans. */
+c1x1_span c1x1_span_of(const void *data, int dims, const ptrdiff_t *shape,
+                       const ptrdiff_t *strides, size_t itemsize);
+int c1x1_spans_meet(c1x1_span a, c1x1_span b);
+
+/* Checks sizes and strides, drops axes of size 1, sorts and merges the others so that `dim` is as
+ * short as it can be. Changes the order in which pixels are visited, never their results. */
+c1x1_status c1x1_problem_normalise(c1x1_problem *problem);
+
+/* Pixels of a normalised problem. */
+size_t c1x1_problem_pixels(const c1x1_problem *problem);
+
+/* ---- ISAs and this machine ---------------------------------------------------------------- */
+
+/* One bit per CPU feature that a kernel file may need. */
+enum {
+    C1X1_HAS_FMA = 1 << 0,
+    C1X1_HAS_AVX2 = 1 << 1,
+    C1X1_HAS_AVX512 = 1 << 2 /* F, BW, DQ, VL and the OS saves the state */
+};
+
+/* The CPUID words and XCR0 that decide; zero where a leaf does not exist. */
+typedef struct {
+    uint32_t leaf1_ecx, leaf7_ebx;
+    uint64_t xcr0;
+} c1x1_cpuid;
+
+/* A pure function, so that a table of CPUs can test it. */
+unsigned c1x1_features(const c1x1_cpuid *cpuid);
+
+struct c1x1_isa;
+
+/* What a plan may know of the machine. */
+typedef struct {
+    unsigned features;
+    size_t l1_bytes, l2_bytes;    /* data caches of one core */
+    const struct c1x1_isa *isa;   /* the best that features, build and C1X1_ISA allow */
+    int thread_limit;             /* C1X1_NUM_THREADS, else CPUs this process may use */
+    const char *thread_limit_why; /* where that number came from */
+} c1x1_machine;
+
+/* Read once, at import. Returns 0, or -1 when C1X1_ISA names no ISA of this build. */
+int c1x1_machine_init(void);
+const c1x1_machine *c1x1_this_machine(void);
+/* Caps the ISA; returns 0, or -1 when the name is unknown or this CPU cannot run it. */
+int c1x1_select_isa(const char *name);
+
+/* ---- weights packed once ------------------------------------------------------------------ */
+
+/* Panels of `nr` output channels, each (c_in, nr) contiguous; the tail panel is narrower in use but
+ * not in memory. Group after group. */
+typedef struct c1x1_weights {
+    const struct c1x1_isa *isa;
+    c1x1_compute compute;
+    size_t groups, c_in, c_out, nr, group_bytes, bytes;
+    void *panels;
+} c1x1_weights;
+
+/* Packs the weights of `problem` (w, w_dtype, strides, groups, c_in, c_out, compute) for `machine`.
+ * The caller frees with c1x1_free_weights. */
+c1x1_status c1x1_pack_weights(const c1x1_problem *problem, const c1x1_machine *machine,
+                              c1x1_weights *weights);
+void c1x1_free_weights(c1x1_weights *weights);
+
+/* ---- plan --------------------------------------------------------------------------------- */
+
+/* Which of (pixels, output channels) is the broadcast side m and which the vector side n. */
+typedef enum {
+    C1X1_PIXELS_M, /* m = pixels, n = output channels: channels last */
+    C1X1_PIXELS_N, /* m = output channels, n = pixels: channels first */
+    C1X1_DOT       /* m = pixels, vectors along the input channels: few output channels */
+} c1x1_role;
+
+/* Where the kernel finds an operand. */
+typedef enum {
+    C1X1_IN_PLACE,   /* in the caller's array */
+    C1X1_PACK_BLOCK, /* copied, converted, one block at a time */
+    C1X1_PACK_PANEL, /* b only: one panel of nr columns at a time */
+    C1X1_PREPACKED   /* b only: c1x1_weights */
+} c1x1_source;
+
+typedef enum {
+    C1X1_ROWS_OUTSIDE,  /* for each tile row of a: all panels of b */
+    C1X1_PANELS_OUTSIDE /* for each panel of b: all tile rows of a */
+} c1x1_order;
+
+/* Everything the driver needs to know; plain data, comparable and printable. */
+typedef struct {
+    const struct c1x1_isa *isa; /* whose kernels; may be below the machine's best */
+    c1x1_compute compute;
+    c1x1_role role;
+    c1x1_source a, b;
+    c1x1_order order;
+    int is_direct;   /* kernels write `out` themselves; else through a tile buffer */
+    int is_gathered; /* a block of pixels spans several axes; else the last axis only */
+    unsigned mr, nr; /* the register tile, in elements */
+    unsigned chains; /* running sums per result: 1 or 16 (canonical order) */
+    size_t m, n, k;  /* of one outer step */
+    size_t mc, nc, kc;
+    size_t outer, m_blocks, n_blocks; /* tasks = outer * m_blocks * n_blocks */
+    size_t a_bytes, b_bytes, tile_bytes; /* workspace of one thread, by part */
+    int threads;
+} c1x1_plan;
+
+/* Chooses; pure: the same problem, machine and limit give the same plan, and no data is read. The
+ * problem must be normalised and have results to write. */
+c1x1_status c1x1_make_plan(const c1x1_problem *problem, const c1x1_machine *machine,
+                           int thread_limit, c1x1_plan *plan);
+
+/* Panel width for prepacked weights. */
+unsigned c1x1_panel_width(const c1x1_machine *machine, c1x1_compute compute, size_t c_in,
+                          size_t c_out);
+
+size_t c1x1_plan_tasks(const c1x1_plan *plan);
+size_t c1x1_plan_thread_bytes(const c1x1_plan *plan);
+const char *c1x1_role_name(c1x1_role role);
+const char *c1x1_source_name(c1x1_source source);
+const char *c1x1_order_name(c1x1_order order);
+
+/* ---- run ---------------------------------------------------------------------------------- */
+
+/* A call in progress: lets a long call return to the caller now and then. */
+typedef struct {
+    const c1x1_problem *problem;
+    const c1x1_plan *plan;
+    char *workspace;
+    size_t next_task;
+} c1x1_run_state;
+
+/* Allocates the workspace. */
+c1x1_status c1x1_run_begin(c1x1_run_state *run, const c1x1_problem *problem, const c1x1_plan *plan);
+/* Computes until done (C1X1_OK) or until about 50 ms have passed (C1X1_PAUSED). */
+c1x1_status c1x1_run(c1x1_run_state *run);
+void c1x1_run_end(c1x1_run_state *run);
+
+/* Threads a call may use now: the import-time limit, OpenMP's own, one inside a parallel region and
+ * in a forked child of a process whose team exists. */
+int c1x1_threads_available(const c1x1_machine *machine);
+const char *c1x1_openmp_name(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

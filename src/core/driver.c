@@ -1,0 +1,521 @@
+/* driver.c - walks a plan: outer step (image, group), block (one task), k piece, tile.
+ *
+ * Threads take tasks from one counter, so that none waits for work another could do. They never
+ * split k, so no bit of a result depends on their number. Layouts and ISAs are unknown here: there
+ * are a, b and c with strides, and the kernels of the plan. */
+#define _POSIX_C_SOURCE 200809L
+#include "kernels/kernel.h"
+#include "stage.h"
+#include "threads.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { ALIGNMENT = 64 };
+static const double SLICE_SECONDS = 0.05;
+
+/* What all threads of one call share. */
+typedef struct {
+    const c1x1_problem *problem;
+    const c1x1_plan *plan;
+    const c1x1_kernels *kernels;
+    c1x1_load_fn load_x, load_w;
+    c1x1_store_fn store;
+    size_t size, tasks;
+    ptrdiff_t a_ld, chain_ld, tile_ld, tile_plane; /* elements */
+    char *workspace;
+    size_t thread_bytes;
+    double deadline;
+    atomic_size_t next;
+    atomic_int is_late;
+} shared;
+
+/* One thread's buffers, and which part of w they hold. */
+typedef struct {
+    const shared *s;
+    char *a, *b, *tile;
+    const char *held_w;
+} worker;
+
+/* One task: rows m0 .. m0 + m, columns n0 .. n0 + n of one outer step. */
+typedef struct {
+    size_t m0, m, n0, n;
+    const char *x, *w, *bias;
+    char *out;
+} block;
+
+/* Where a kernel finds an operand: rows are ld elements apart, panels panel_bytes. */
+typedef struct {
+    const char *base;
+    ptrdiff_t ld, panel_bytes;
+} operand;
+
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+static double seconds(void) {
+    struct timespec now;
+#ifdef _WIN32
+    timespec_get(&now, TIME_UTC);
+#else
+    clock_gettime(CLOCK_MONOTONIC, &now);
+#endif
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+/* ---- pixels to addresses -------------------------------------------------------------------- */
+
+/* A run of pixels along the last axis. */
+typedef struct {
+    size_t count;
+    ptrdiff_t x, out; /* bytes from the outer step's origin */
+    ptrdiff_t x_stride, out_stride;
+} segment;
+
+/* The longest run that starts at `pixel` of the outer step, at most `want` pixels. */
+static segment segment_at(const shared *s, size_t pixel, size_t want) {
+    const c1x1_problem *p = s->problem;
+    segment g = {want, 0, 0, 0, 0};
+    if (p->dims == 0) return g;
+    const c1x1_dim *last = &p->dim[p->dims - 1];
+    g.x_stride = last->x_stride;
+    g.out_stride = last->out_stride;
+    if (!s->plan->is_gathered) {
+        g.x = (ptrdiff_t)pixel * last->x_stride;
+        g.out = (ptrdiff_t)pixel * last->out_stride;
+        return g;
+    }
+    g.count = smaller(want, last->size - pixel % last->size);
+    for (int d = p->dims - 1; d >= 0; d--) {
+        const ptrdiff_t index = (ptrdiff_t)(pixel % p->dim[d].size);
+        pixel /= p->dim[d].size;
+        g.x += index * p->dim[d].x_stride;
+        g.out += index * p->dim[d].out_stride;
+    }
+    return g;
+}
+
+/* ---- load stage ----------------------------------------------------------------------------- */
+
+/* Pixels first .. first + count, channels k0 .. k0 + k. As rows, or as columns of one panel. */
+static void load_pixels(const shared *s, const block *t, size_t first, size_t count, size_t k0,
+                        size_t k, char *to, ptrdiff_t ld, int as_rows) {
+    const c1x1_problem *p = s->problem;
+    for (size_t done = 0; done < count;) {
+        const segment g = segment_at(s, first + done, count - done);
+        const char *from = t->x + g.x + (ptrdiff_t)k0 * p->x_channel;
+        if (as_rows) {
+            const c1x1_copy copy = {g.count, k, g.x_stride, p->x_channel, ld};
+            s->load_x(to + (ptrdiff_t)done * ld * (ptrdiff_t)s->size, from, &copy);
+        } else {
+            const c1x1_copy copy = {k, g.count, p->x_channel, g.x_stride, ld};
+            s->load_x(to + done * s->size, from, &copy);
+        }
+        done += g.count;
+    }
+}
+
+static size_t chain_length(size_t k, size_t chain) {
+    return k > chain ? (k - chain + C1X1_CHAINS - 1) / C1X1_CHAINS : 0;
+}
+
+static operand pack_a(worker *w, const block *t, size_t k0, size_t k) {
+    const shared *s = w->s;
+    const c1x1_problem *p = s->problem;
+    const operand packed = {w->a, s->a_ld, 0};
+    if (s->plan->role != C1X1_PIXELS_N) {
+        load_pixels(s, t, t->m0, t->m, k0, k, w->a, s->a_ld, 1);
+        return packed;
+    }
+    const char *from = t->w + (ptrdiff_t)t->m0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
+    if (w->held_w == from) return packed;
+    w->held_w = from;
+    if (s->plan->chains == 1) {
+        s->load_w(w->a, from, &(c1x1_copy){t->m, k, p->w_out, p->w_in, s->a_ld});
+        return packed;
+    }
+    /* Every sixteenth channel together, so that each chain reads along memory. */
+    for (size_t chain = 0; chain < C1X1_CHAINS; chain++) {
+        const c1x1_copy copy = {t->m, chain_length(k, chain), p->w_out, C1X1_CHAINS * p->w_in,
+                                s->a_ld};
+        s->load_w(w->a + (ptrdiff_t)chain * s->chain_ld * (ptrdiff_t)s->size,
+                  from + (ptrdiff_t)chain * p->w_in, &copy);
+    }
+    return packed;
+}
+
+static void pack_panel(worker *w, const block *t, size_t j, size_t k0, size_t k, char *to) {
+    const shared *s = w->s;
+    const c1x1_plan *plan = s->plan;
+    const c1x1_problem *p = s->problem;
+    const size_t count = smaller(plan->nr, t->n - j), first = t->n0 + j;
+    if (plan->role == C1X1_PIXELS_N) {
+        load_pixels(s, t, first, count, k0, k, to, (ptrdiff_t)plan->nr, 0);
+        return;
+    }
+    const char *from = t->w + (ptrdiff_t)first * p->w_out + (ptrdiff_t)k0 * p->w_in;
+    s->load_w(to, from, &(c1x1_copy){k, count, p->w_in, p->w_out, (ptrdiff_t)plan->nr});
+}
+
+static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
+    const shared *s = w->s;
+    const c1x1_plan *plan = s->plan;
+    const c1x1_problem *p = s->problem;
+    const ptrdiff_t size = (ptrdiff_t)s->size;
+    const char *from = t->w + (ptrdiff_t)t->n0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
+    if (plan->role == C1X1_DOT) {
+        const operand rows = {w->b, s->a_ld, (ptrdiff_t)plan->nr * s->a_ld * size};
+        if (w->held_w != from)
+            s->load_w(w->b, from, &(c1x1_copy){t->n, k, p->w_out, p->w_in, s->a_ld});
+        w->held_w = from;
+        return rows;
+    }
+    const operand panels = {w->b, (ptrdiff_t)plan->nr, (ptrdiff_t)(plan->kc * plan->nr) * size};
+    if (plan->role == C1X1_PIXELS_M) {
+        if (w->held_w == from) return panels;
+        w->held_w = from;
+    }
+    for (size_t j = 0; j < t->n; j += plan->nr)
+        pack_panel(w, t, j, k0, k, w->b + (ptrdiff_t)(j / plan->nr) * panels.panel_bytes);
+    return panels;
+}
+
+/* ---- operands ------------------------------------------------------------------------------- */
+
+static operand find_a(worker *w, const block *t, size_t k0, size_t k) {
+    const shared *s = w->s;
+    const c1x1_problem *p = s->problem;
+    const ptrdiff_t size = (ptrdiff_t)s->size;
+    if (s->plan->a == C1X1_PACK_BLOCK) return pack_a(w, t, k0, k);
+    if (s->plan->role == C1X1_PIXELS_N)
+        return (operand){t->w + (ptrdiff_t)t->m0 * p->w_out + (ptrdiff_t)k0 * p->w_in,
+                         p->w_out / size, 0};
+    const segment g = segment_at(s, t->m0, t->m);
+    return (operand){t->x + g.x + (ptrdiff_t)k0 * p->x_channel, g.x_stride / size, 0};
+}
+
+static operand find_b(worker *w, const block *t, size_t k0, size_t k) {
+    const shared *s = w->s;
+    const c1x1_plan *plan = s->plan;
+    const c1x1_problem *p = s->problem;
+    const ptrdiff_t size = (ptrdiff_t)s->size, nr = (ptrdiff_t)plan->nr;
+    switch (plan->b) {
+    case C1X1_PACK_BLOCK:
+        return pack_b(w, t, k0, k);
+    case C1X1_PACK_PANEL:
+        return (operand){w->b, nr, 0};
+    case C1X1_PREPACKED: {
+        const c1x1_weights *packed = p->packed;
+        const size_t group = (size_t)(p->w_group ? (t->w - p->w) / p->w_group : 0);
+        const char *panels = (const char *)packed->panels + group * packed->group_bytes;
+        const ptrdiff_t panel_bytes = (ptrdiff_t)p->c_in * nr * size;
+        return (operand){panels + (ptrdiff_t)t->n0 / nr * panel_bytes + (ptrdiff_t)k0 * nr * size, nr,
+                         panel_bytes};
+    }
+    case C1X1_IN_PLACE:
+        break;
+    }
+    if (plan->role == C1X1_PIXELS_N) {
+        const segment g = segment_at(s, t->n0, t->n);
+        return (operand){t->x + g.x + (ptrdiff_t)k0 * p->x_channel, p->x_channel / size, nr * size};
+    }
+    const char *from = t->w + (ptrdiff_t)t->n0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
+    if (plan->role == C1X1_DOT) return (operand){from, p->w_out / size, nr * p->w_out};
+    return (operand){from, p->w_in / size, nr * size};
+}
+
+/* ---- multiply and store --------------------------------------------------------------------- */
+
+/* The finished tile at row i, column j to `out`, pixel by pixel run. */
+static void store_tile(const worker *w, const block *t, size_t i, size_t j, size_t rows,
+                       size_t cols, const char *tile) {
+    const shared *s = w->s;
+    const c1x1_problem *p = s->problem;
+    const int pixels_are_rows = s->plan->role != C1X1_PIXELS_N;
+    const size_t first = pixels_are_rows ? t->m0 + i : t->n0 + j;
+    const size_t channel = pixels_are_rows ? t->n0 + j : t->m0 + i;
+    const size_t count = pixels_are_rows ? rows : cols;
+    char *out = t->out + (ptrdiff_t)channel * p->out_channel;
+    for (size_t done = 0; done < count;) {
+        const segment g = segment_at(s, first + done, count - done);
+        if (pixels_are_rows) {
+            const c1x1_copy copy = {g.count, cols, g.out_stride, p->out_channel, s->tile_ld};
+            s->store(out + g.out, tile + (ptrdiff_t)done * s->tile_ld * (ptrdiff_t)s->size, &copy);
+        } else {
+            const c1x1_copy copy = {rows, g.count, p->out_channel, g.out_stride, s->tile_ld};
+            s->store(out + g.out, tile + done * s->size, &copy);
+        }
+        done += g.count;
+    }
+}
+
+/* Sixteen running sums per result, each in a plane of the tile buffer, folded at the end. */
+static void multiply_chains(const shared *s, c1x1_tile_fn kernel, c1x1_tile *tile, size_t rows,
+                            char *sums, int is_last, char *c, ptrdiff_t ldc) {
+    const ptrdiff_t size = (ptrdiff_t)s->size;
+    const size_t k = tile->k;
+    const char *a = tile->a, *b = tile->b;
+    const char *bias = tile->bias_m;
+    const ptrdiff_t ldb = tile->ldb;
+    tile->bias_m = NULL;
+    tile->ldb = ldb * C1X1_CHAINS;
+    tile->ldc = s->tile_ld;
+    for (size_t chain = 0; chain < C1X1_CHAINS; chain++) {
+        tile->k = chain_length(k, chain);
+        tile->a = a + (ptrdiff_t)chain * s->chain_ld * size;
+        tile->b = b + (ptrdiff_t)chain * ldb * size;
+        tile->c = sums + (ptrdiff_t)chain * s->tile_plane * size;
+        kernel(tile);
+    }
+    if (!is_last) return;
+    for (size_t i = 0; i < rows; i++) {
+        const ptrdiff_t row = (ptrdiff_t)i * s->tile_ld * size;
+        const c1x1_tile fold = {.n = tile->n,
+                                .a = sums + row,
+                                .lda = s->tile_plane,
+                                .c = c + (ptrdiff_t)i * ldc * size,
+                                .bias_m = bias ? bias + (ptrdiff_t)i * size : NULL};
+        s->kernels->fold(&fold);
+    }
+}
+
+typedef struct {
+    size_t k0, k;
+    operand a, b;
+    char *c; /* of the block, in out or in the tile buffer */
+    ptrdiff_t ldc;
+} piece;
+
+static void multiply(const worker *w, const block *t, const piece *q, size_t i, size_t rows,
+                     size_t j, const char *panel) {
+    const shared *s = w->s;
+    const c1x1_plan *plan = s->plan;
+    const ptrdiff_t size = (ptrdiff_t)s->size;
+    const size_t cols = smaller(plan->nr, t->n - j), vl = s->kernels->vl;
+    const int is_last = q->k0 + q->k == plan->k;
+    const char *bias = is_last ? t->bias : NULL;
+    char *c = q->c + ((ptrdiff_t)i * q->ldc + (ptrdiff_t)j) * size;
+    c1x1_tile tile = {.k = q->k,
+                      .n = cols,
+                      .a = q->a.base + (ptrdiff_t)i * q->a.ld * size,
+                      .b = panel,
+                      .c = c,
+                      .lda = q->a.ld,
+                      .ldb = q->b.ld,
+                      .ldc = q->ldc,
+                      .from_c = q->k0 > 0};
+    if (bias && plan->role == C1X1_PIXELS_N)
+        tile.bias_m = bias + (ptrdiff_t)(t->m0 + i) * size;
+    else if (bias)
+        tile.bias_n = bias + (ptrdiff_t)(t->n0 + j) * size;
+    if (plan->role == C1X1_DOT) {
+        s->kernels->dot[rows - 1][cols - 1](&tile);
+    } else {
+        const size_t nv = (cols + vl - 1) / vl;
+        const c1x1_tile_fn kernel = s->kernels->tile[rows - 1][nv - 1][cols != nv * vl];
+        if (plan->chains > 1)
+            multiply_chains(s, kernel, &tile, rows,
+                            w->tile + ((ptrdiff_t)i * s->tile_ld + (ptrdiff_t)j) * size, is_last, c,
+                            q->ldc);
+        else
+            kernel(&tile);
+    }
+    if (is_last && !plan->is_direct) store_tile(w, t, i, j, rows, cols, c);
+}
+
+static void run_block(worker *w, const block *t) {
+    const shared *s = w->s;
+    const c1x1_plan *plan = s->plan;
+    const c1x1_problem *p = s->problem;
+    const ptrdiff_t size = (ptrdiff_t)s->size;
+    piece q = {.c = w->tile, .ldc = s->tile_ld};
+    if (plan->is_direct && plan->role == C1X1_PIXELS_N) {
+        q.c = t->out + segment_at(s, t->n0, t->n).out + (ptrdiff_t)t->m0 * p->out_channel;
+        q.ldc = p->out_channel / size;
+    } else if (plan->is_direct) {
+        const segment g = segment_at(s, t->m0, t->m);
+        q.c = t->out + g.out + (ptrdiff_t)t->n0 * p->out_channel;
+        q.ldc = g.out_stride / size;
+    }
+    do { /* once even when there are no channels: the results are the bias */
+        q.k = smaller(plan->kc, plan->k - q.k0);
+        q.a = find_a(w, t, q.k0, q.k);
+        q.b = find_b(w, t, q.k0, q.k);
+        if (plan->order == C1X1_ROWS_OUTSIDE) {
+            for (size_t i = 0; i < t->m; i += plan->mr) {
+                const char *panel = q.b.base;
+                for (size_t j = 0; j < t->n; j += plan->nr, panel += q.b.panel_bytes)
+                    multiply(w, t, &q, i, smaller(plan->mr, t->m - i), j, panel);
+            }
+        } else {
+            const char *panel = q.b.base;
+            for (size_t j = 0; j < t->n; j += plan->nr, panel += q.b.panel_bytes) {
+                /* A narrow last panel leaves registers for more rows. */
+                const size_t cols = smaller(plan->nr, t->n - j);
+                const size_t mr = s->kernels->mr[(cols + s->kernels->vl - 1) / s->kernels->vl];
+                if (plan->b == C1X1_PACK_PANEL) pack_panel(w, t, j, q.k0, q.k, w->b);
+                for (size_t i = 0; i < t->m; i += mr)
+                    multiply(w, t, &q, i, smaller(mr, t->m - i), j, panel);
+            }
+        }
+        q.k0 += q.k;
+    } while (q.k0 < plan->k);
+}
+
+/* ---- tasks ---------------------------------------------------------------------------------- */
+
+/* Tasks that share weights follow each other: the pixel block counts fastest. */
+static block block_of_task(const shared *s, size_t task) {
+    const c1x1_plan *plan = s->plan;
+    const c1x1_problem *p = s->problem;
+    size_t m_index, n_index;
+    if (plan->role == C1X1_PIXELS_N) {
+        n_index = task % plan->n_blocks;
+        m_index = task / plan->n_blocks % plan->m_blocks;
+    } else {
+        m_index = task % plan->m_blocks;
+        n_index = task / plan->m_blocks % plan->n_blocks;
+    }
+    block t = {.m0 = m_index * plan->mc,
+               .n0 = n_index * plan->nc,
+               .x = p->x,
+               .w = p->w,
+               .bias = p->bias,
+               .out = p->out};
+    t.m = smaller(plan->mc, plan->m - t.m0);
+    t.n = smaller(plan->nc, plan->n - t.n0);
+    size_t outer = task / (plan->m_blocks * plan->n_blocks);
+    if (!plan->is_gathered) {
+        for (int d = p->dims - 2; d >= 0; d--) {
+            const ptrdiff_t index = (ptrdiff_t)(outer % p->dim[d].size);
+            outer /= p->dim[d].size;
+            t.x += index * p->dim[d].x_stride;
+            t.out += index * p->dim[d].out_stride;
+        }
+    }
+    const ptrdiff_t group = (ptrdiff_t)outer;
+    t.x += group * p->x_group;
+    t.w += group * p->w_group;
+    t.out += group * p->out_group;
+    if (t.bias) t.bias += group * (ptrdiff_t)(p->c_out * s->size);
+    return t;
+}
+
+static void work(void *context, int index) {
+    shared *s = context;
+    const c1x1_plan *plan = s->plan;
+    worker w = {.s = s};
+    if (s->workspace) {
+        w.a = s->workspace + (size_t)index * s->thread_bytes;
+        w.b = w.a + plan->a_bytes;
+        w.tile = w.b + plan->b_bytes;
+    }
+    for (;;) {
+        if (atomic_load_explicit(&s->is_late, memory_order_relaxed)) return;
+        const size_t task = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed);
+        if (task >= s->tasks) return;
+        const block t = block_of_task(s, task);
+        run_block(&w, &t);
+        if (s->deadline > 0 && seconds() > s->deadline)
+            atomic_store_explicit(&s->is_late, 1, memory_order_relaxed);
+    }
+}
+
+/* ---- the calls ------------------------------------------------------------------------------ */
+
+/* Buffers of two threads never share a line, nor lie a multiple of a page apart. */
+static size_t spaced(size_t bytes) { return bytes ? bytes + 3 * ALIGNMENT : 0; }
+
+static void *allocate(size_t bytes) {
+#ifdef _WIN32
+    return _aligned_malloc(bytes, ALIGNMENT);
+#else
+    void *p;
+    return posix_memalign(&p, ALIGNMENT, bytes) == 0 ? p : NULL;
+#endif
+}
+
+static void release(void *p) {
+#ifdef _WIN32
+    _aligned_free(p);
+#else
+    free(p);
+#endif
+}
+
+c1x1_status c1x1_run_begin(c1x1_run_state *run, const c1x1_problem *problem,
+                           const c1x1_plan *plan) {
+    const size_t bytes = (size_t)plan->threads * spaced(c1x1_plan_thread_bytes(plan));
+    *run = (c1x1_run_state){.problem = problem, .plan = plan};
+    if (bytes == 0) return C1X1_OK;
+    run->workspace = allocate(bytes);
+    return run->workspace ? C1X1_OK : C1X1_NO_MEMORY;
+}
+
+c1x1_status c1x1_run(c1x1_run_state *run) {
+    const c1x1_problem *p = run->problem;
+    const c1x1_plan *plan = run->plan;
+    const c1x1_kernels *kernels = c1x1_find_kernels(plan->isa, plan->compute, NULL);
+    const size_t line = C1X1_CHAINS, kc = (plan->kc + line - 1) / line * line;
+    shared s = {.problem = p,
+                .plan = plan,
+                .kernels = kernels,
+                .load_x = c1x1_find_load(p->x_dtype, plan->compute),
+                .load_w = c1x1_find_load(p->w_dtype, plan->compute),
+                .store = c1x1_find_store(plan->compute, p->out_dtype),
+                .size = c1x1_dtype_size(c1x1_compute_dtype(plan->compute)),
+                .tasks = c1x1_plan_tasks(plan),
+                /* a line more than k, so that rows do not all fall into the same cache sets */
+                .a_ld = (ptrdiff_t)(kc + line),
+                .chain_ld = (ptrdiff_t)(kc / line),
+                .tile_ld = (ptrdiff_t)((plan->nc + plan->nr - 1) / plan->nr * plan->nr),
+                .workspace = run->workspace,
+                .thread_bytes = spaced(c1x1_plan_thread_bytes(plan))};
+    s.tile_plane = (ptrdiff_t)plan->mc * s.tile_ld;
+    s.deadline = s.tasks > 1 ? seconds() + SLICE_SECONDS : 0;
+    atomic_init(&s.next, run->next_task);
+    atomic_init(&s.is_late, 0);
+    c1x1_threads_run(plan->threads, work, &s);
+    run->next_task = atomic_load(&s.next);
+    return run->next_task < s.tasks ? C1X1_PAUSED : C1X1_OK;
+}
+
+void c1x1_run_end(c1x1_run_state *run) {
+    release(run->workspace);
+    run->workspace = NULL;
+}
+
+c1x1_status c1x1_pack_weights(const c1x1_problem *p, const c1x1_machine *machine,
+                              c1x1_weights *weights) {
+    const c1x1_load_fn load = c1x1_find_load(p->w_dtype, p->compute);
+    const size_t size = c1x1_dtype_size(c1x1_compute_dtype(p->compute));
+    const size_t nr = c1x1_panel_width(machine, p->compute, p->c_in, p->c_out);
+    const size_t panels = (p->c_out + nr - 1) / nr;
+    *weights = (c1x1_weights){.compute = p->compute,
+                              .groups = p->groups,
+                              .c_in = p->c_in,
+                              .c_out = p->c_out,
+                              .nr = nr,
+                              .group_bytes = panels * nr * p->c_in * size};
+    c1x1_find_kernels(machine->isa, p->compute, &weights->isa);
+    weights->bytes = weights->group_bytes * p->groups;
+    weights->panels = allocate(weights->bytes ? weights->bytes : 1);
+    if (!weights->panels) return C1X1_NO_MEMORY;
+    memset(weights->panels, 0, weights->bytes);
+    for (size_t g = 0; g < p->groups; g++) {
+        char *to = (char *)weights->panels + g * weights->group_bytes;
+        const char *from = p->w + (ptrdiff_t)g * p->w_group;
+        for (size_t j = 0; j < p->c_out; j += nr, to += nr * p->c_in * size) {
+            const c1x1_copy copy = {p->c_in, smaller(nr, p->c_out - j), p->w_in, p->w_out,
+                                    (ptrdiff_t)nr};
+            load(to, from + (ptrdiff_t)j * p->w_out, &copy);
+        }
+    }
+    return C1X1_OK;
+}
+
+void c1x1_free_weights(c1x1_weights *weights) {
+    release(weights->panels);
+    weights->panels = NULL;
+}

@@ -1,0 +1,68 @@
+/* kernel.h - the contract between the driver and every kernel.
+ *
+ * A kernel computes one register tile. It allocates nothing, starts no thread, does not know what a
+ * pixel is, and touches exactly the elements named here.
+ *
+ * tile   c[i, j] = start + sum over p of a[i, p] * b[p, j]     i < m, j < n, p < k
+ *        one fused multiply-add after the other, p ascending: the order of every ISA is the same.
+ *        start is 0, or c[i, j] with C1X1_FROM_C. Afterwards bias is added where given.
+ *
+ * dot    c[i, j] = sum over p of a[i, p] * b[j, p]
+ *        sixteen running sums, element p goes to sum p mod 16, folded 8+8, 4+4, 2+2, 1+1, then
+ *        bias_n. b holds n rows of k.
+ *
+ * fold   c[j] = the same folding of sixteen rows a[0..15, j], then bias_m[0]. */
+#ifndef C1X1_KERNEL_H
+#define C1X1_KERNEL_H
+
+#include "../c1x1.h"
+
+enum { C1X1_CHAINS = 16 };
+
+/* Leading strides in elements. Rows have unit stride. No pointer needs an alignment beyond that of
+ * its element. k may be 0. */
+typedef struct {
+    size_t k, n;
+    const void *a, *b;
+    void *c;
+    ptrdiff_t lda, ldb, ldc;
+    const void *bias_m, *bias_n; /* m (n) values, or NULL; never both */
+    int from_c;
+} c1x1_tile;
+
+typedef void (*c1x1_tile_fn)(const c1x1_tile *tile);
+
+enum { C1X1_MAX_MR = 24, C1X1_MAX_NV = 12, C1X1_MAX_DOT = 4 };
+
+/* All kernels of one ISA for one compute dtype. A NULL entry means that tile does not fit the
+ * registers. nv counts vectors of vl elements. */
+typedef struct {
+    unsigned vl;
+    unsigned mr[C1X1_MAX_NV + 1];        /* rows of the full tile with nv vectors; 0: no such tile */
+    unsigned preferred[C1X1_MAX_NV + 1]; /* nv values, best first when cost ties; 0-terminated */
+    unsigned dot_mr[C1X1_MAX_DOT + 1];   /* rows of the full dot tile with n columns; 0: none */
+    double fma_per_cycle, loads_per_cycle, fma_latency; /* vectors; for the plan's cost */
+    /* [m - 1][nv - 1][is_masked]: (nv - 1) * vl < n <= nv * vl, unmasked when n == nv * vl */
+    c1x1_tile_fn tile[C1X1_MAX_MR][C1X1_MAX_NV][2];
+    c1x1_tile_fn dot[C1X1_MAX_MR][C1X1_MAX_DOT]; /* [m - 1][n - 1] */
+    c1x1_tile_fn fold;
+} c1x1_kernels;
+
+/* One row of the registry. */
+typedef struct c1x1_isa {
+    const char *name;                                      /* also the value of C1X1_ISA */
+    const char *description;
+    unsigned needs;                                        /* C1X1_HAS_... */
+    const c1x1_kernels *kernels[C1X1_COMPUTE_COUNT];       /* NULL: the next ISA below serves it */
+} c1x1_isa;
+
+/* registry.c: best ISA first, ends with the one that every machine runs. */
+extern const c1x1_isa *const c1x1_isas[];
+extern const size_t c1x1_isa_count;
+
+/* The kernels that serve `compute` on a machine whose best ISA is `isa`; *owner gets their ISA. */
+const c1x1_kernels *c1x1_find_kernels(const c1x1_isa *isa, c1x1_compute compute,
+                                      const c1x1_isa **owner);
+const c1x1_isa *c1x1_find_isa(const char *name);
+
+#endif

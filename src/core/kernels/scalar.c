@@ -1,0 +1,72 @@
+/* scalar.c - register tiles in plain C: what every machine runs, and the reference for the others.
+ *
+ *           j = 0   1   2   3
+ *   i = 0     acc acc acc acc       per p: 4 loads of b, 4 of a, 16 multiply-adds
+ *     ..
+ *   i = 3     acc acc acc acc
+ *
+ * Two rows of the registry come from here. The first takes one fused multiply-add per step as every
+ * vector ISA does, through the C library where the baseline has no instruction for it: the same
+ * bits, slowly. The second, for CPUs without FMA, rounds twice. */
+#include "kernel.h"
+
+#define TILES(X)                                                                        \
+    X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(1, 3) X(2, 3) X(3, 3) \
+    X(4, 3) X(1, 4) X(2, 4) X(3, 4) X(4, 4)
+#define DOTS(X) X(1, 1)
+
+#define TILE_ENTRY(M, NV) .tile[M - 1][NV - 1] = {NAME(tile_##M##x##NV), NAME(tile_##M##x##NV##_masked)},
+#define DOT_ENTRY(M, N) .dot[M - 1][N - 1] = NAME(dot_##M##x##N),
+#define KERNELS                                                                              \
+    {                                                                                        \
+        .vl = VL, .mr = {0, 4, 4, 4, 4}, .preferred = {4, 3, 2, 1}, .dot_mr = {0, 1},         \
+        .fma_per_cycle = 1, .loads_per_cycle = 2, .fma_latency = 4, TILES(TILE_ENTRY)        \
+        DOTS(DOT_ENTRY) .fold = NAME(fold)                                                   \
+    }
+
+#include "vec_scalar.h"
+#define NAME(x) scalar_f32_##x
+#include "tile_real.inc"
+static const c1x1_kernels scalar_float32 = KERNELS;
+#undef NAME
+
+#define VEC_FLOAT64
+#include "vec_scalar.h"
+#define NAME(x) scalar_f64_##x
+#include "tile_real.inc"
+static const c1x1_kernels scalar_float64 = KERNELS;
+#undef NAME
+
+#define VEC_UNFUSED
+#include "vec_scalar.h"
+#define NAME(x) scalar_unfused_f64_##x
+#include "tile_real.inc"
+static const c1x1_kernels scalar_unfused_float64 = KERNELS;
+#undef NAME
+
+#undef VEC_FLOAT64
+#include "vec_scalar.h"
+#define NAME(x) scalar_unfused_f32_##x
+#include "tile_real.inc"
+static const c1x1_kernels scalar_unfused_float32 = KERNELS;
+#undef NAME
+
+#define VEC_INT64
+#include "vec_scalar.h"
+#define NAME(x) scalar_i64_##x
+#include "tile_real.inc"
+static const c1x1_kernels scalar_int64 = KERNELS;
+
+extern const c1x1_isa c1x1_isa_scalar, c1x1_isa_scalar_unfused;
+const c1x1_isa c1x1_isa_scalar = {
+    .name = "scalar",
+    .description = "plain C, fused multiply-add",
+    .needs = C1X1_HAS_FMA,
+    .kernels = {&scalar_float32, &scalar_float64, &scalar_int64},
+};
+const c1x1_isa c1x1_isa_scalar_unfused = {
+    .name = "scalar",
+    .description = "plain C, multiply and add",
+    .needs = 0,
+    .kernels = {&scalar_unfused_float32, &scalar_unfused_float64, &scalar_int64},
+};

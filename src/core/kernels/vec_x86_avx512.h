@@ -1,0 +1,55 @@
+/* vec_x86_avx512.h - the words of tile_real.inc in AVX-512.
+ *
+ * Define VEC_FLOAT64 for double, else float. May be included once for each. */
+#include <immintrin.h>
+
+#undef real
+#undef vec
+#undef VL
+#undef WORD
+#undef vec_mask
+#undef vec_sum
+#ifdef VEC_FLOAT64
+#define real double
+#define vec __m512d
+#define VL 8
+#define WORD(word) _mm512_##word##_pd
+#define vec_mask __mmask8
+#define vec_sum(v) x86_avx512_sum_f64(v)
+#else
+#define real float
+#define vec __m512
+#define VL 16
+#define WORD(word) _mm512_##word##_ps
+#define vec_mask __mmask16
+#define vec_sum(v) x86_avx512_sum_f32(v)
+#endif
+
+#ifndef C1X1_VEC_X86_AVX512_H
+#define C1X1_VEC_X86_AVX512_H
+#define vec_mask_make(n) ((vec_mask)((1u << (n)) - 1))
+#define vec_zero WORD(setzero)
+#define vec_set1(p) WORD(set1)(*(p))
+#define vec_load WORD(loadu)
+#define vec_store WORD(storeu)
+#define vec_load_n(p, n, mask) WORD(maskz_loadu)(mask, p)
+#define vec_store_n(p, v, n, mask) WORD(mask_storeu)(p, mask, v)
+#define vec_select(mask, yes, no) WORD(mask_mov)(no, mask, yes)
+#define vec_fma WORD(fmadd)
+#define vec_add WORD(add)
+
+/* Lanes folded 8+8, 4+4, 2+2, 1+1. */
+static inline float x86_avx512_sum_f32(__m512 v) {
+    const __m256 high = _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd(v), 1));
+    const __m256 w = _mm256_add_ps(_mm512_castps512_ps256(v), high);
+    __m128 x = _mm_add_ps(_mm256_castps256_ps128(w), _mm256_extractf128_ps(w, 1));
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
+}
+
+static inline double x86_avx512_sum_f64(__m512d v) {
+    const __m256d w = _mm256_add_pd(_mm512_castpd512_pd256(v), _mm512_extractf64x4_pd(v, 1));
+    const __m128d x = _mm_add_pd(_mm256_castpd256_pd128(w), _mm256_extractf128_pd(w, 1));
+    return _mm_cvtsd_f64(_mm_add_sd(x, _mm_unpackhi_pd(x, x)));
+}
+#endif

@@ -1,0 +1,63 @@
+/* x86_avx512.c - register tiles for AVX-512.
+ *
+ *           j = 0..15  16..31  32..47  48..63
+ *   i = 0   [acc00]   [acc01] [acc02] [acc03]     per p: 4 loads of b, 6 broadcasts of a, 24 FMAs
+ *     ..      ..        ..      ..      ..        registers: 24 acc + 4 b + 1 a = 29 of 32
+ *   i = 5   [acc50]   [acc51] [acc52] [acc53]
+ *
+ * 24 accumulators in every shape (24x1, 12x2, 8x3, 6x4, ... 2x12); a b that one row alone uses is
+ * an FMA's memory operand, an a that one column alone uses its embedded broadcast. */
+#include "kernel.h"
+
+/* every m x nv with m * nv <= 24 and nv <= 12 */
+#define TILES(X)                                                                               \
+    X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(9, 1) X(10, 1) X(11, 1)  \
+    X(12, 1) X(13, 1) X(14, 1) X(15, 1) X(16, 1) X(17, 1) X(18, 1) X(19, 1) X(20, 1) X(21, 1)  \
+    X(22, 1) X(23, 1) X(24, 1) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2) X(7, 2) X(8, 2) \
+    X(9, 2) X(10, 2) X(11, 2) X(12, 2) X(1, 3) X(2, 3) X(3, 3) X(4, 3) X(5, 3) X(6, 3) X(7, 3) \
+    X(8, 3) X(1, 4) X(2, 4) X(3, 4) X(4, 4) X(5, 4) X(6, 4) X(1, 5) X(2, 5) X(3, 5) X(4, 5)    \
+    X(1, 6) X(2, 6) X(3, 6) X(4, 6) X(1, 7) X(2, 7) X(3, 7) X(1, 8) X(2, 8) X(3, 8) X(1, 9)    \
+    X(2, 9) X(1, 10) X(2, 10) X(1, 11) X(2, 11) X(1, 12) X(2, 12)
+#define MR_OF_NV {0, 24, 12, 8, 6, 4, 4, 3, 3, 2, 2, 2, 2}
+#define PREFERRED {4, 2, 3, 1, 6, 8, 12}
+#define COST .fma_per_cycle = 2, .loads_per_cycle = 2, .fma_latency = 4
+
+/* float: m * n vectors of sums */
+#define DOTS_F32(X)                                                                         \
+    X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(1, 2) X(2, 2) X(3, 2) \
+    X(4, 2) X(5, 2) X(6, 2) X(7, 2) X(8, 2) X(1, 3) X(2, 3) X(3, 3) X(4, 3) X(5, 3) X(6, 3) \
+    X(1, 4) X(2, 4) X(3, 4) X(4, 4) X(5, 4) X(6, 4)
+/* double: m * n * 2 vectors of sums */
+#define DOTS_F64(X)                                                                         \
+    X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(1, 2) X(2, 2) X(3, 2) \
+    X(4, 2) X(5, 2) X(6, 2) X(1, 3) X(2, 3) X(3, 3) X(4, 3) X(1, 4) X(2, 4) X(3, 4)
+
+#define TILE_ENTRY(M, NV) .tile[M - 1][NV - 1] = {NAME(tile_##M##x##NV), NAME(tile_##M##x##NV##_masked)},
+#define DOT_ENTRY(M, N) .dot[M - 1][N - 1] = NAME(dot_##M##x##N),
+
+#include "vec_x86_avx512.h"
+#define NAME(x) x86_avx512_f32_##x
+#define DOTS DOTS_F32
+#include "tile_real.inc"
+static const c1x1_kernels x86_avx512_float32 = {
+    .vl = VL, .mr = MR_OF_NV, .preferred = PREFERRED, .dot_mr = {0, 8, 8, 6, 6}, COST,
+    TILES(TILE_ENTRY) DOTS(DOT_ENTRY) .fold = NAME(fold)};
+#undef NAME
+#undef DOTS
+
+#define VEC_FLOAT64
+#include "vec_x86_avx512.h"
+#define NAME(x) x86_avx512_f64_##x
+#define DOTS DOTS_F64
+#include "tile_real.inc"
+static const c1x1_kernels x86_avx512_float64 = {
+    .vl = VL, .mr = MR_OF_NV, .preferred = PREFERRED, .dot_mr = {0, 8, 6, 4, 3}, COST,
+    TILES(TILE_ENTRY) DOTS(DOT_ENTRY) .fold = NAME(fold)};
+
+extern const c1x1_isa c1x1_isa_x86_avx512;
+const c1x1_isa c1x1_isa_x86_avx512 = {
+    .name = "x86_avx512",
+    .description = "x86-64 with AVX-512 F, BW, DQ and VL",
+    .needs = C1X1_HAS_FMA | C1X1_HAS_AVX2 | C1X1_HAS_AVX512,
+    .kernels = {&x86_avx512_float32, &x86_avx512_float64, NULL},
+};

@@ -1,0 +1,76 @@
+/* registry.c - the ordered table of ISAs, and the one that serves this machine. */
+#include "cpu.h"
+#include "kernels/kernel.h"
+#include "threads.h"
+
+#include <string.h>
+
+#ifdef C1X1_BUILD_X86_AVX512
+extern const c1x1_isa c1x1_isa_x86_avx512;
+#endif
+#ifdef C1X1_BUILD_X86_AVX2
+extern const c1x1_isa c1x1_isa_x86_avx2;
+#endif
+extern const c1x1_isa c1x1_isa_scalar, c1x1_isa_scalar_unfused;
+
+const c1x1_isa *const c1x1_isas[] = {
+#ifdef C1X1_BUILD_X86_AVX512
+    &c1x1_isa_x86_avx512,
+#endif
+#ifdef C1X1_BUILD_X86_AVX2
+    &c1x1_isa_x86_avx2,
+#endif
+    &c1x1_isa_scalar,
+    &c1x1_isa_scalar_unfused,
+};
+const size_t c1x1_isa_count = sizeof c1x1_isas / sizeof c1x1_isas[0];
+
+static c1x1_machine machine;
+
+const c1x1_kernels *c1x1_find_kernels(const c1x1_isa *isa, c1x1_compute compute,
+                                      const c1x1_isa **owner) {
+    size_t i = 0;
+    while (i < c1x1_isa_count && c1x1_isas[i] != isa) i++;
+    for (; i < c1x1_isa_count; i++) {
+        if (c1x1_isas[i]->kernels[compute]) {
+            if (owner) *owner = c1x1_isas[i];
+            return c1x1_isas[i]->kernels[compute];
+        }
+    }
+    return NULL;
+}
+
+const c1x1_isa *c1x1_find_isa(const char *name) {
+    for (size_t i = 0; i < c1x1_isa_count; i++)
+        if (strcmp(c1x1_isas[i]->name, name) == 0) return c1x1_isas[i];
+    return NULL;
+}
+
+/* The best row that the features allow, from the row called `cap` downwards. */
+static const c1x1_isa *best_isa(unsigned features, const char *cap) {
+    int is_below_cap = cap == NULL;
+    for (size_t i = 0; i < c1x1_isa_count; i++) {
+        const c1x1_isa *isa = c1x1_isas[i];
+        if (!is_below_cap && strcmp(isa->name, cap) == 0) is_below_cap = 1;
+        if (is_below_cap && (isa->needs & ~features) == 0) return isa;
+    }
+    return NULL;
+}
+
+int c1x1_machine_init(void) {
+    c1x1_cpu_read(&machine.features, &machine.l1_bytes, &machine.l2_bytes);
+    machine.thread_limit = c1x1_threads_limit(&machine.thread_limit_why);
+    machine.isa = best_isa(machine.features, c1x1_cpu_environment("C1X1_ISA"));
+    if (machine.isa) return 0;
+    machine.isa = best_isa(machine.features, NULL);
+    return -1;
+}
+
+const c1x1_machine *c1x1_this_machine(void) { return &machine; }
+
+int c1x1_select_isa(const char *name) {
+    const c1x1_isa *isa = best_isa(machine.features, name);
+    if (!isa || strcmp(isa->name, name) != 0) return -1;
+    machine.isa = isa;
+    return 0;
+}

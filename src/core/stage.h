@@ -1,0 +1,25 @@
+/* stage.h - the load and store stages: two-dimensional copies that convert on the way.
+ *
+ * load   packed[r * ld + c] = (compute) source[r, c]
+ * store  target[r, c] = (dtype, saturated) tile[r * ld + c]
+ *
+ * ld is in elements; the strides of source and target are in bytes, any value, any alignment. */
+#ifndef C1X1_STAGE_H
+#define C1X1_STAGE_H
+
+#include "c1x1.h"
+
+typedef struct {
+    size_t rows, cols;
+    ptrdiff_t row_stride, col_stride; /* bytes, of source or target */
+    ptrdiff_t ld;                     /* elements, of packed or tile */
+} c1x1_copy;
+
+typedef void (*c1x1_load_fn)(void *packed, const char *source, const c1x1_copy *copy);
+typedef void (*c1x1_store_fn)(char *target, const void *tile, const c1x1_copy *copy);
+
+/* NULL for a float to an integer: no problem asks for that. */
+c1x1_load_fn c1x1_find_load(c1x1_dtype from, c1x1_compute to);
+c1x1_store_fn c1x1_find_store(c1x1_compute from, c1x1_dtype to);
+
+#endif

@@ -1,0 +1,67 @@
+/* store.c - the store stage: finished sums to `out` of any dtype and strides.
+ *
+ * One function per pair of dtypes. Integers saturate and round half to even. */
+#include "stage.h"
+
+#include "convert.h"
+
+#define PUT(NAME, type, KIND, p, value)                    \
+    do {                                                   \
+        const type raw_ = STORE_##KIND##_##NAME(value);    \
+        memcpy(p, &raw_, sizeof raw_);                     \
+    } while (0)
+
+/* R rows to elements that alternate in memory: planes to interleaved pixels. */
+#define INTERLEAVE(NAME, type, KIND, R)                                                      \
+    for (size_t c = 0; c < cols; c++) {                                                      \
+        for (size_t r = 0; r < (R); r++)                                                     \
+            PUT(NAME, type, KIND, target + (c * (R) + r) * sizeof(type),                     \
+                tile[(ptrdiff_t)r * ld + (ptrdiff_t)c]);                                     \
+    }
+
+#define DEFINE_STORE(NAME, name, type, T, KIND, SUFFIX)                                      \
+    static void store_##NAME##_##SUFFIX(char *restrict target, const void *tile_,            \
+                                        const c1x1_copy *copy) {                             \
+        const T *restrict tile = tile_;                                                      \
+        const size_t rows = copy->rows, cols = copy->cols;                                   \
+        const ptrdiff_t ld = copy->ld, rs = copy->row_stride, cs = copy->col_stride;         \
+        const ptrdiff_t size = (ptrdiff_t)sizeof(type);                                      \
+        if (cs == size || cols == 1) {                                                       \
+            for (size_t r = 0; r < rows; r++) {                                              \
+                char *to = target + (ptrdiff_t)r * rs;                                       \
+                const T *from = tile + (ptrdiff_t)r * ld;                                    \
+                for (size_t c = 0; c < cols; c++)                                            \
+                    PUT(NAME, type, KIND, to + c * sizeof(type), from[c]);                   \
+            }                                                                                \
+        } else if (rs == size && cs == (ptrdiff_t)rows * size && rows >= 2 && rows <= 4) {              \
+            if (rows == 2) {                                                                 \
+                INTERLEAVE(NAME, type, KIND, 2)                                              \
+            } else if (rows == 3) {                                                          \
+                INTERLEAVE(NAME, type, KIND, 3)                                              \
+            } else {                                                                         \
+                INTERLEAVE(NAME, type, KIND, 4)                                              \
+            }                                                                                \
+        } else {                                                                             \
+            for (size_t c = 0; c < cols; c++) {                                              \
+                char *to = target + (ptrdiff_t)c * cs;                                       \
+                for (size_t r = 0; r < rows; r++)                                            \
+                    PUT(NAME, type, KIND, to + (ptrdiff_t)r * rs,                            \
+                        tile[(ptrdiff_t)r * ld + (ptrdiff_t)c]);                             \
+            }                                                                                \
+        }                                                                                    \
+    }
+
+#define FROM_FLOAT32(NAME, name, type) DEFINE_STORE(NAME, name, type, float, REAL, f32)
+#define FROM_FLOAT64(NAME, name, type) DEFINE_STORE(NAME, name, type, double, REAL, f64)
+#define FROM_INT64(NAME, name, type) DEFINE_STORE(NAME, name, type, int64_t, INT, i64)
+C1X1_FOR_EACH_DTYPE(FROM_FLOAT32)
+C1X1_FOR_EACH_DTYPE(FROM_FLOAT64)
+C1X1_FOR_EACH_DTYPE(FROM_INT64)
+
+c1x1_store_fn c1x1_find_store(c1x1_compute from, c1x1_dtype to) {
+#define ROW(NAME, name, type) {store_##NAME##_f32, store_##NAME##_f64, store_##NAME##_i64},
+    static const c1x1_store_fn table[C1X1_DTYPE_COUNT][C1X1_COMPUTE_COUNT] = {
+        C1X1_FOR_EACH_DTYPE(ROW)};
+#undef ROW
+    return table[to][from];
+}

@@ -1,0 +1,174 @@
+/* threads.c - OpenMP, and the limits under which it may be used. */
+#ifdef __linux__
+#define _GNU_SOURCE
+#include <sched.h>
+#endif
+#include "threads.h"
+
+#include "cpu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#ifndef _WIN32
+#include <pthread.h>
+#include <unistd.h>
+#endif
+
+/* libgomp's team does not survive a fork: in the child a parallel region would wait for threads
+ * that do not exist. A child of a process that had a team computes on one thread. */
+static int has_team, is_orphan;
+
+#ifndef _WIN32
+static void after_fork_in_child(void) { is_orphan = has_team; }
+#endif
+
+int c1x1_threads_from_quota(const char *quota, const char *period) {
+    char *end;
+    const double q = strtod(quota, &end); /* "max" does not parse: no limit */
+    if (end == quota || q <= 0) return 0;
+    const double p = strtod(period, NULL);
+    if (p <= 0) return 0;
+    const double cpus = q / p;
+    return cpus < 1 ? 1 : cpus > 1e6 ? 0 : (int)(cpus + 0.5);
+}
+
+#ifdef __linux__
+static int read_line(const char *path, char *text, size_t size) {
+    FILE *file = fopen(path, "re");
+    if (!file) return 0;
+    const int ok = fgets(text, (int)size, file) != NULL;
+    fclose(file);
+    return ok;
+}
+
+static int tighter(int a, int b) { return a == 0 ? b : b == 0 ? a : a < b ? a : b; }
+
+/* The quota of the cgroup at `path` and of every group above it. */
+static int quota_along(const char *root, const char *path, int is_v2) {
+    char directory[1024], file[1200], quota[64], period[64];
+    int limit = 0;
+    if ((size_t)snprintf(directory, sizeof directory, "%s%s", root, path) >= sizeof directory)
+        return 0;
+    for (;;) {
+        if (is_v2) {
+            snprintf(file, sizeof file, "%s/cpu.max", directory);
+            char *space = read_line(file, quota, sizeof quota) ? strchr(quota, ' ') : NULL;
+            if (space) limit = tighter(limit, c1x1_threads_from_quota(quota, space));
+        } else {
+            snprintf(file, sizeof file, "%s/cpu.cfs_quota_us", directory);
+            const int has_quota = read_line(file, quota, sizeof quota);
+            snprintf(file, sizeof file, "%s/cpu.cfs_period_us", directory);
+            if (has_quota && read_line(file, period, sizeof period))
+                limit = tighter(limit, c1x1_threads_from_quota(quota, period));
+        }
+        char *slash = strrchr(directory, '/');
+        if (!slash || strlen(directory) <= strlen(root)) return limit;
+        *slash = 0;
+    }
+}
+
+static int cgroup_limit(void) {
+    char line[1024];
+    int limit = 0;
+    FILE *file = fopen("/proc/self/cgroup", "re");
+    if (!file) return 0;
+    while (fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\n")] = 0;
+        char *controllers = strchr(line, ':');
+        char *path = controllers ? strchr(controllers + 1, ':') : NULL;
+        if (!path) continue;
+        *path++ = 0;
+        controllers++;
+        if (!*controllers)
+            limit = tighter(limit, quota_along("/sys/fs/cgroup", path, 1));
+        else if (strcmp(controllers, "cpu,cpuacct") == 0 || strcmp(controllers, "cpu") == 0)
+            limit = tighter(limit, quota_along("/sys/fs/cgroup/cpu", path, 0));
+    }
+    fclose(file);
+    return limit;
+}
+#endif
+
+static int usable_cpus(void) {
+#ifdef __linux__
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
+#endif
+#if !defined(_WIN32) && defined(_SC_NPROCESSORS_ONLN)
+    const long online = sysconf(_SC_NPROCESSORS_ONLN);
+    if (online > 0) return (int)online;
+#endif
+#ifdef _OPENMP
+    return omp_get_num_procs();
+#else
+    return 1;
+#endif
+}
+
+int c1x1_threads_limit(const char **why) {
+#ifndef _WIN32
+    static int is_registered;
+    if (!is_registered) is_registered = pthread_atfork(NULL, NULL, after_fork_in_child) == 0;
+#endif
+#ifndef _OPENMP
+    *why = "built without OpenMP";
+    return 1;
+#endif
+    const char *text = c1x1_cpu_environment("C1X1_NUM_THREADS");
+    const int asked = text ? atoi(text) : 0;
+    int limit = usable_cpus();
+    *why = "CPUs this process may run on";
+#ifdef __linux__
+    const int quota = cgroup_limit();
+    if (quota > 0 && quota < limit) {
+        limit = quota;
+        *why = "the cgroup's CPU quota";
+    }
+#endif
+    if (asked > 0) {
+        limit = asked;
+        *why = "C1X1_NUM_THREADS";
+    }
+    return limit < 1 ? 1 : limit;
+}
+
+int c1x1_threads_available(const c1x1_machine *machine) {
+    int threads = machine->thread_limit;
+#ifdef _OPENMP
+    if (is_orphan || omp_in_parallel()) return 1;
+    /* OMP_NUM_THREADS, omp_set_num_threads and threadpoolctl all act on this number. */
+    const int openmp = omp_get_max_threads();
+    if (openmp < threads) threads = openmp;
+#endif
+    return threads;
+}
+
+const char *c1x1_openmp_name(void) {
+#ifdef _OPENMP
+#ifdef __clang__
+    return "libomp";
+#else
+    return "libgomp";
+#endif
+#else
+    return "none";
+#endif
+}
+
+void c1x1_threads_run(int threads, void (*task)(void *context, int index), void *context) {
+#ifdef _OPENMP
+    if (threads > 1) {
+        has_team = 1;
+#pragma omp parallel num_threads(threads)
+        task(context, omp_get_thread_num());
+        return;
+    }
+#endif
+    (void)threads;
+    task(context, 0);
+}

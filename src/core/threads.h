@@ -1,0 +1,16 @@
+/* threads.h - how many threads, and running them. */
+#ifndef C1X1_THREADS_H
+#define C1X1_THREADS_H
+
+#include "c1x1.h"
+
+/* C1X1_NUM_THREADS, else the CPUs of the affinity mask, capped by the cgroup's quota. */
+int c1x1_threads_limit(const char **why);
+
+/* CPUs that the text of a cgroup v2 cpu.max, or of v1's two files, allows; 0: no limit. */
+int c1x1_threads_from_quota(const char *quota, const char *period);
+
+/* Calls task(context, i) for i = 0 .. threads - 1, each in a thread of its own. */
+void c1x1_threads_run(int threads, void (*task)(void *context, int index), void *context);
+
+#endif
