@@ -32,7 +32,7 @@ cdef extern from "c1x1.h" nogil:
         const c1x1_isa *isa
         int compute, role, a, b, order, is_direct, is_gathered
         unsigned mr, nr, chains
-        size_t m, n, k, mc, nc, kc, outer, m_blocks, n_blocks
+        size_t m, n, k, mc, nc, kc, piece, outer, m_blocks, n_blocks
         int threads
     ctypedef struct c1x1_span:
         pass
@@ -78,7 +78,8 @@ cdef extern from "kernels/kernel.h" nogil:
         ptrdiff_t lda, ldb, ldc
         const void *bias_m
         const void *bias_n
-        int from_c
+        size_t piece
+        int start
     ctypedef void (*c1x1_tile_fn)(const c1x1_tile *tile) noexcept nogil
     ctypedef struct c1x1_kernels:
         unsigned vl
@@ -92,6 +93,7 @@ cdef extern from "kernels/kernel.h" nogil:
         const char *description
         unsigned needs
         const c1x1_kernels *kernels[3]
+    int C1X1_ZERO, C1X1_ADD, C1X1_CONTINUE
     int C1X1_MAX_MR, C1X1_MAX_NV, C1X1_MAX_DOT
     const c1x1_isa_row *const c1x1_isas[]
     const size_t c1x1_isa_count
@@ -201,7 +203,7 @@ cdef dict describe_plan(c1x1_problem *problem, object machine):
         "is_gathered": bool(plan.is_gathered),
         "mr": plan.mr, "nr": plan.nr, "chains": plan.chains,
         "m": plan.m, "n": plan.n, "k": plan.k,
-        "mc": plan.mc, "nc": plan.nc, "kc": plan.kc,
+        "mc": plan.mc, "nc": plan.nc, "kc": plan.kc, "piece": plan.piece,
         "outer": plan.outer,
         "tasks": c1x1_plan_tasks(&plan),
         "thread_bytes": c1x1_plan_thread_bytes(&plan),
@@ -327,8 +329,8 @@ cdef const char *data_of(ndarray a) noexcept:
     return NULL if a is None else <const char *>cnp.PyArray_DATA(a)
 
 
-def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, bint from_c=False,
-               ndarray bias_m=None, ndarray bias_n=None, size_t repeat=1):
+def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, str start="zero",
+               size_t piece=1 << 30, ndarray bias_m=None, ndarray bias_n=None, size_t repeat=1):
     """Calls one kernel on two-dimensional arrays whose last axis is dense; c is written.
 
     The caller answers for shapes and dtypes: this is how the tests reach a kernel's edges.
@@ -343,7 +345,8 @@ def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, bint from_c=Fals
     t.a, t.b, t.c = data_of(a), data_of(b), <char *>data_of(c)
     t.lda, t.ldc = a.strides[0] // size, c.strides[0] // size
     t.ldb = 0 if b is None else b.strides[0] // size
-    t.bias_m, t.bias_n, t.from_c = data_of(bias_m), data_of(bias_n), from_c
+    t.bias_m, t.bias_n = data_of(bias_m), data_of(bias_n)
+    t.piece, t.start = piece, {"zero": C1X1_ZERO, "add": C1X1_ADD, "continue": C1X1_CONTINUE}[start]
     if kernel["kind"] == "tile":
         fn = k.tile[m - 1][n - 1][t.n != n * k.vl]
     elif kernel["kind"] == "dot":

@@ -61,7 +61,7 @@ cdef class Pointwise:
         # when the channels decide; so is one whose few filters the kernels take as they lie.
         if read_filters(&f, self.weight, -1, self.groups, is_last, 0, False):
             sizes = sorted((<object>self.weight).shape)
-            if (len(sizes) == 2 or len(sizes) > 2 and sizes[len(sizes) - 2] > 1) and f.c_out > 4 * self.groups:
+            if len(sizes) >= 2 and sizes[len(sizes) - 2] > 1 and f.c_out > 4 * self.groups:
                 self.packed = pack_filters(self.weight, &f, self.groups)
 
     def __call__(self, x, *, out=None, stride=1, threads=None):

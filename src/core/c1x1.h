@@ -204,6 +204,7 @@ typedef struct {
     unsigned chains; /* running sums per result: 1 or 16 (canonical order) */
     size_t m, n, k;  /* of one outer step */
     size_t mc, nc, kc;
+    size_t piece; /* of k, summed from zero: a function of k alone */
     size_t outer, m_blocks, n_blocks; /* tasks = outer * m_blocks * n_blocks */
     size_t a_bytes, b_bytes, tile_bytes; /* workspace of one thread, by part */
     int threads;
@@ -217,6 +218,9 @@ c1x1_status c1x1_make_plan(const c1x1_problem *problem, const c1x1_machine *mach
 /* Panel width for prepacked weights. */
 unsigned c1x1_panel_width(const c1x1_machine *machine, c1x1_compute compute, size_t c_in,
                           size_t c_out);
+
+/* The length of the pieces that a sum over c_in channels is cut into. */
+size_t c1x1_sum_piece(size_t c_in);
 
 size_t c1x1_plan_tasks(const c1x1_plan *plan);
 size_t c1x1_plan_thread_bytes(const c1x1_plan *plan);

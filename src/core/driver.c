@@ -304,7 +304,10 @@ static void multiply(const worker *w, const block *t, const piece *q, size_t i, 
                       .lda = q->a.ld,
                       .ldb = q->b.ld,
                       .ldc = q->ldc,
-                      .from_c = q->k0 > 0};
+                      .piece = plan->piece,
+                      .start = q->k0 == 0        ? C1X1_ZERO
+                               : plan->chains > 1 ? C1X1_CONTINUE
+                                                  : C1X1_ADD};
     if (bias && plan->role == C1X1_PIXELS_N)
         tile.bias_m = bias + (ptrdiff_t)(t->m0 + i) * size;
     else if (bias)

@@ -16,8 +16,9 @@ static const double COPY_STRIDED = 1.2;      /* per element converted, transpose
 static const double MACS_PER_THREAD = 5e5;   /* below this another thread costs more than it gives */
 static const double BYTES_PER_THREAD = 1.28e5;
 static const double MACS_PER_TASK = 2e6;     /* small enough to share out evenly, and to stop soon */
-static const size_t LONG_K = 1024;           /* k is split above this */
-static const size_t SPLIT_K = 512;           /* into pieces of at most this */
+static const size_t LONGEST_CHAIN = 160;     /* multiply-adds in a row (decision 0002) */
+static const size_t LONG_K = 1024;           /* k is blocked for the caches above this */
+static const size_t SPLIT_K = 512;           /* into blocks of at most this */
 static const size_t LONGEST_PACKED_ROW = 8192; /* elements; a dot cannot split k */
 static const size_t TILE_BUFFER = 96 << 10;  /* bytes of sums that wait for the store stage */
 
@@ -219,10 +220,22 @@ static size_t pixels_within(size_t bytes, size_t bytes_per_pixel) {
     return bytes_per_pixel ? larger(bytes / bytes_per_pixel, 1) : SIZE_MAX;
 }
 
+size_t c1x1_sum_piece(size_t c_in) {
+    if (c_in <= LONGEST_CHAIN) return larger(c_in, 1);
+    return divide_up(c_in, divide_up(c_in, LONGEST_CHAIN));
+}
+
+/* kc is for the caches, piece for the accuracy; the one is a multiple of the other. */
 static void choose_k(const view *v, c1x1_plan *plan) {
     plan->kc = plan->k;
-    if (plan->k > LONG_K && plan->role != C1X1_DOT && v->problem->overlap == C1X1_APART)
-        plan->kc = even_block(plan->k, SPLIT_K, C1X1_CHAINS);
+    plan->piece = v->chains > 1 || v->problem->compute == C1X1_COMPUTE_INT64
+                      ? larger(plan->k, 1)
+                      : c1x1_sum_piece(plan->k);
+    if (plan->k <= LONG_K || plan->role == C1X1_DOT) return;
+    plan->kc = v->chains > 1 ? even_block(plan->k, SPLIT_K, C1X1_CHAINS)
+                             : larger(SPLIT_K / plan->piece, 1) * plan->piece;
+    /* Pixels that are overwritten must all have been read: sums wait in the tile buffer. */
+    if (v->problem->overlap == C1X1_SAME_PIXELS) plan->is_direct = 0;
 }
 
 /* w as the vector side. */
@@ -237,7 +250,7 @@ static void plan_pixels_m(const view *v, const c1x1_machine *machine, size_t per
     plan->a = x_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
     plan->order = fits ? C1X1_ROWS_OUTSIDE : C1X1_PANELS_OUTSIDE;
     if (packed && packed->isa == plan->isa && packed->compute == plan->compute &&
-        packed->nr == plan->nr)
+        packed->nr == plan->nr && packed->c_in == p->c_in && packed->c_out == p->c_out)
         plan->b = C1X1_PREPACKED;
     else if (w_is_native(v) && is_unit(p->w_out, v->size) && is_small)
         plan->b = C1X1_IN_PLACE;

@@ -4,8 +4,9 @@
  * pixel is, and touches exactly the elements named here.
  *
  * tile   c[i, j] = start + sum over p of a[i, p] * b[p, j]     i < m, j < n, p < k
- *        one fused multiply-add after the other, p ascending: the order of every ISA is the same.
- *        start is 0, or c[i, j] with C1X1_FROM_C. Afterwards bias is added where given.
+ *        k is cut into pieces. Each piece is one fused multiply-add after the other, p ascending,
+ *        from zero; pieces are added up in order, then bias where given. The order is the same on
+ *        every ISA. A single long chain would lose bits (decision 0002).
  *
  * dot    c[i, j] = sum over p of a[i, p] * b[j, p]
  *        sixteen running sums, element p goes to sum p mod 16, folded 8+8, 4+4, 2+2, 1+1, then
@@ -19,6 +20,12 @@
 
 enum { C1X1_CHAINS = 16 };
 
+typedef enum {
+    C1X1_ZERO,    /* c need not be readable */
+    C1X1_ADD,     /* c holds earlier pieces, to which these are added */
+    C1X1_CONTINUE /* c holds the running sum, which goes on */
+} c1x1_start;
+
 /* Leading strides in elements. Rows have unit stride. No pointer needs an alignment beyond that of
  * its element. k may be 0. */
 typedef struct {
@@ -27,7 +34,8 @@ typedef struct {
     void *c;
     ptrdiff_t lda, ldb, ldc;
     const void *bias_m, *bias_n; /* m (n) values, or NULL; never both */
-    int from_c;
+    size_t piece; /* of k, at least 1 */
+    c1x1_start start;
 } c1x1_tile;
 
 typedef void (*c1x1_tile_fn)(const c1x1_tile *tile);

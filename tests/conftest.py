@@ -1,0 +1,49 @@
+"""Fixtures: seeded data, and every instruction set that this machine runs under the cap."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from c1x1 import _core
+
+
+def runnable_isas():
+    """Names from the current ISA (C1X1_ISA caps it) downwards."""
+    names = list(dict.fromkeys(name for name, _, missing in _core.isas() if not missing))
+    return names[names.index(_core.machine()["isa"]) :]
+
+
+ISAS = [
+    pytest.param(
+        name,
+        marks=()
+        if name in runnable_isas()
+        else pytest.mark.skip(
+            reason=f"{name}: this CPU lacks {', '.join(missing)}" if missing else f"{name}: above C1X1_ISA"
+        ),
+    )
+    for name, missing in {name: missing for name, _, missing in reversed(_core.isas())}.items()
+]
+
+
+@pytest.fixture(params=ISAS)
+def isa(request):
+    """Runs the test once for each ISA."""
+    before = _core.machine()["isa"]
+    _core.select_isa(request.param)
+    yield request.param
+    _core.select_isa(before)
+
+
+@pytest.fixture
+def rng(request):
+    """A generator seeded by the test's name."""
+    return np.random.default_rng(list(request.node.name.encode()))
+
+
+def pytest_report_header():
+    """Which ISAs this run covers."""
+    lines = [f"c1x1 instruction sets: {', '.join(runnable_isas())}"]
+    lines += [f"c1x1 cannot run {name}: missing {', '.join(m)}" for name, _, m in _core.isas() if m]
+    return lines

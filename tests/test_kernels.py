@@ -1,0 +1,146 @@
+"""Every kernel in the registry is exact on every edge and touches nothing beside its operands."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from conftest import runnable_isas
+
+from c1x1 import _core
+
+POISON = 12345
+
+
+def kernels(kind):
+    """One parameter per kernel row that this CPU can run."""
+    missing = [m for _, _, m in _core.isas()]
+    rows = []
+    for row in _core.kernels():
+        if row["kind"] != kind:
+            continue
+        marks = ()
+        if missing[row["isa"]]:
+            marks = pytest.mark.skip(reason=f"{row['name']}: this CPU lacks {', '.join(missing[row['isa']])}")
+        elif row["name"] not in runnable_isas():
+            marks = pytest.mark.skip(reason=f"{row['name']}: above C1X1_ISA")
+        size = f"{row['m']}x{row['n'] * row['vl'] if kind == 'tile' else row['n']}"
+        rows.append(pytest.param(row, id=f"{row['name']}.{row['isa']}-{row['dtype']}-{size}", marks=marks))
+    return rows
+
+
+def surrounded(shape, dtype, rng, low=-8, high=9):
+    """An array in the middle of a larger one full of poison; and that larger one."""
+    frame = np.full((shape[0] + 2, shape[1] + 21), POISON, dtype)
+    inner = frame[1 : shape[0] + 1, 3 : shape[1] + 3]
+    inner[...] = rng.integers(low, high, shape)
+    return inner, frame
+
+
+def check_frame(frame, shape):
+    inside = np.zeros(frame.shape, bool)
+    inside[1 : shape[0] + 1, 3 : shape[1] + 3] = True
+    assert (frame[~inside] == POISON).all(), "wrote outside its tile"
+
+
+@pytest.mark.parametrize("kernel", kernels("tile"))
+def test_tile_is_exact_on_every_width(kernel, rng):
+    m, vl, dtype = kernel["m"], kernel["vl"], kernel["dtype"]
+    for n in range((kernel["n"] - 1) * vl + 1, kernel["n"] * vl + 1):
+        for k in (0, 1, 2, 3, 7, 33):
+            a, _ = surrounded((m, k), dtype, rng)
+            b, _ = surrounded((k, n), dtype, rng)
+            c, frame = surrounded((m, n), dtype, rng)
+            want = a.astype(np.int64) @ b.astype(np.int64)
+            _core.run_kernel(kernel, a, b, c)
+            np.testing.assert_array_equal(c, want)
+            check_frame(frame, (m, n))
+
+
+@pytest.mark.parametrize("kernel", kernels("tile"))
+def test_tile_starts_as_told_and_adds_either_bias(kernel, rng):
+    m, n, k, dtype = kernel["m"], kernel["n"] * kernel["vl"], 5, kernel["dtype"]
+    for width in {n, max(n - 1, (kernel["n"] - 1) * kernel["vl"] + 1)}:
+        a, _ = surrounded((m, k), dtype, rng)
+        b, _ = surrounded((k, width), dtype, rng)
+        start, frame = surrounded((m, width), dtype, rng)
+        product = a.astype(np.int64) @ b.astype(np.int64)
+        rows = rng.integers(-9, 9, m).astype(dtype)
+        columns = rng.integers(-9, 9, width).astype(dtype)
+        for how in ("add", "continue"):
+            before = start.astype(np.int64)
+            _core.run_kernel(kernel, a, b, start, start=how)
+            np.testing.assert_array_equal(start, before + product)
+        _core.run_kernel(kernel, a, b, start, bias_m=rows)
+        np.testing.assert_array_equal(start, product + rows.astype(np.int64)[:, None])
+        _core.run_kernel(kernel, a, b, start, bias_n=columns)
+        np.testing.assert_array_equal(start, product + columns.astype(np.int64))
+        check_frame(frame, (m, width))
+
+
+def fma_chain(a, b, total, dtype):
+    """total + a[0] * b[0] + a[1] * b[1] ..., each step rounded once. Products of float32 are exact
+    in float64 and so is their sum's rounding but for double roundings, which these data avoid."""
+    for p in range(a.shape[1]):
+        total = (a[:, p : p + 1].astype(np.float64) * b[p] + total).astype(dtype)
+    return total
+
+
+@pytest.mark.parametrize("kernel", [k for k in kernels("tile") if k.values[0]["dtype"] == "float32"])
+def test_tile_sums_pieces_from_zero_in_order(kernel, rng):
+    """The order is a promise: its roundings are reproduced bit by bit."""
+    m, n, k = kernel["m"], kernel["n"] * kernel["vl"], 11
+    # 12 and 11 significant bits: a product has 23, so that float64 holds every sum exactly.
+    a = (rng.integers(1, 1 << 12, (m, k)) * 2.0 ** rng.integers(-6, 6, (m, k))).astype(np.float32)
+    b = (rng.integers(1, 1 << 11, (k, n)) * 2.0 ** rng.integers(-6, 6, (k, n))).astype(np.float32)
+    c = np.zeros((m, n), np.float32)
+    for piece in (1, 4, 11, 100):
+        want = None
+        for first in range(0, k, piece):
+            part = fma_chain(a[:, first : first + piece], b[first : first + piece], 0.0, np.float32)
+            want = part if want is None else want + part
+        _core.run_kernel(kernel, a, b, c, piece=piece)
+        if _core.isas()[kernel["isa"]][1] == "plain C, multiply and add":
+            np.testing.assert_allclose(c, want, rtol=1e-5)
+        else:
+            np.testing.assert_array_equal(c, want)
+
+
+@pytest.mark.parametrize("kernel", kernels("dot"))
+def test_dot_is_exact_on_every_length(kernel, rng):
+    m, n, dtype = kernel["m"], kernel["n"], kernel["dtype"]
+    for k in [*range(0, 50), 192]:
+        a, _ = surrounded((m, k), dtype, rng)
+        b, _ = surrounded((n, k), dtype, rng)
+        c, frame = surrounded((m, n), dtype, rng)
+        bias = rng.integers(-9, 9, n).astype(dtype)
+        want = a.astype(np.int64) @ b.astype(np.int64).T
+        _core.run_kernel(kernel, a, b, c)
+        np.testing.assert_array_equal(c, want)
+        _core.run_kernel(kernel, a, b, c, bias_n=bias)
+        np.testing.assert_array_equal(c, want + bias.astype(np.int64))
+        check_frame(frame, (m, n))
+
+
+@pytest.mark.parametrize("kernel", kernels("fold"))
+def test_fold_adds_sixteen_rows_pairwise(kernel, rng):
+    dtype = kernel["dtype"]
+    for n in range(1, 4 * kernel["vl"] + 2):
+        a = (rng.standard_normal((16, n)) * 100).astype(dtype)
+        c, frame = surrounded((1, n), dtype, rng)
+        bias = np.array([3], dtype)
+        _core.run_kernel(kernel, a, None, c, bias_m=bias)
+        sums = a
+        while len(sums) > 1:
+            sums = sums[: len(sums) // 2] + sums[len(sums) // 2 :]
+        np.testing.assert_array_equal(c[0], sums[0] + bias[0])
+        check_frame(frame, (1, n))
+
+
+def test_every_isa_has_every_tail_of_its_full_tiles():
+    """The driver looks tails up without asking whether they exist."""
+    rows = {(r["isa"], r["dtype"], r["kind"], r["m"], r["n"]): r for r in _core.kernels()}
+    for isa, dtype, kind, m, n in list(rows):
+        if rows[isa, dtype, kind, m, n]["is_full"]:
+            for rows_left in range(1, m + 1):
+                for width in range(1, n + 1):
+                    assert (isa, dtype, kind, rows_left, width) in rows

@@ -1,0 +1,107 @@
+"""The plan is a pure function of problem and machine, and chooses as documented; no kernel runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from c1x1 import _api, _core
+
+SHAPES = {k: v for k, v in json.loads((Path(__file__).parent.parent / "bench/shapes.json").read_text()).items() if k != "_"}
+MACHINE = {"isa": "x86_avx2", "l1_bytes": 32 << 10, "l2_bytes": 512 << 10, "threads": 1}
+ISAS = [name for name in dict.fromkeys(name for name, _, _ in _core.isas())]
+
+needs_x86 = pytest.mark.skipif("x86_avx2" not in ISAS, reason="a build for x86-64")
+
+
+def plan(shape, layout="last", machine=MACHINE, dtype=np.float32, **keywords):
+    n, h, w, c_in, c_out = shape
+    x = np.empty((n, h, w, c_in) if layout == "last" else (n, c_in, h, w), dtype)
+    weights = np.empty((c_in, c_out) if layout == "last" else (c_out, c_in), dtype)
+    return _api.plan(x, weights, layout="NHWC" if layout == "last" else "NCHW", machine=machine, **keywords)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("layout", ["last", "first"])
+@pytest.mark.parametrize("threads", [1, 2, 16])
+@pytest.mark.parametrize("name", SHAPES)
+def test_plan_is_sound(name, threads, layout, isa):
+    """For any machine, also one that this CPU is not."""
+    machine = MACHINE | {"isa": isa, "threads": threads}
+    p = plan(SHAPES[name], layout, machine)
+    assert p == plan(SHAPES[name], layout, machine)
+    n, h, w, c_in, c_out = SHAPES[name]
+    assert p["outer"] * p["m"] * p["n"] == n * h * w * c_out
+    assert p["k"] == c_in
+    assert p["outer"] * -(-p["m"] // p["mc"]) * -(-p["n"] // p["nc"]) == p["tasks"]
+    assert 1 <= p["threads"] <= min(threads, p["tasks"])
+    assert p["mc"] == p["m"] or p["mc"] % p["mr"] == 0
+    assert p["nc"] == p["n"] or p["nc"] % p["nr"] == 0
+    assert p["kc"] == p["k"] or p["kc"] % p["piece"] == 0 or p["chains"] > 1
+    assert p["thread_bytes"] <= 1 << 20
+    assert p["chains"] == (16 if c_out <= 4 and c_in >= 16 else 1)
+    rows = {(r["kind"], r["m"], r["n"] * (r["vl"] if r["kind"] == "tile" else 1)) for r in _core.kernels()
+            if r["is_full"] and r["name"] == p["isa"] and r["dtype"] == p["compute"]}  # fmt: skip
+    assert ("dot" if p["role"] == "dot" else "tile", p["mr"], p["nr"]) in rows
+
+
+@needs_x86
+@pytest.mark.parametrize(
+    ("name", "layout", "want"),
+    [
+        ("r50-56-64-256", "last", {"role": "pixels_m", "a": "in_place", "is_direct": True, "mr": 6, "nr": 16}),
+        ("mbv2-56-144-24", "last", {"role": "pixels_m", "a": "in_place", "is_direct": True}),
+        ("ng-28x28x192-1", "last", {"role": "dot", "a": "in_place", "is_direct": True, "chains": 16}),
+        ("ng-28x28x192-1", "first", {"role": "pixels_n", "b": "in_place", "chains": 16}),
+        ("ccm-1080p", "last", {"role": "pixels_n", "is_direct": False}),
+        ("ccm-1080p", "first", {"role": "pixels_n", "a": "in_place", "b": "in_place", "is_direct": True}),
+        ("r50-56-64-256", "first", {"role": "pixels_n", "a": "in_place", "is_direct": True}),
+        ("r50-7-512-2048", "last", {"order": "panels_outside"}),
+    ],
+)  # fmt: skip
+def test_choices_that_are_meant(name, layout, want):
+    p = plan(SHAPES[name], layout)
+    assert {key: p[key] for key in want} == want
+
+
+@needs_x86
+def test_conversion_packs_pixels():
+    assert plan([1, 56, 56, 64, 64], dtype=np.uint8)["a"] == "pack_block"
+    assert plan([1, 56, 56, 64, 64], dtype=np.float64)["compute"] == "float64"
+
+
+@needs_x86
+def test_stride_reads_pixels_in_place_where_rows_are_long():
+    assert plan([1, 56, 56, 64, 64], stride=2)["a"] == "in_place"
+    gathered = plan([1, 14, 14, 64, 64], stride=2)
+    assert gathered["is_gathered"] == (gathered["a"] == "pack_block")
+
+
+def test_small_work_stays_on_one_thread():
+    many = MACHINE | {"isa": "scalar", "threads": 64}
+    assert plan([1, 4, 4, 8, 8], machine=many)["threads"] == 1
+    assert plan([1, 224, 224, 64, 64], machine=many)["threads"] > 8
+
+
+def test_a_thread_limit_is_never_exceeded():
+    for limit in (1, 2, 3, 7):
+        machine = MACHINE | {"isa": "scalar", "threads": limit}
+        assert plan([4, 56, 56, 64, 64], machine=machine)["threads"] <= limit
+
+
+@pytest.mark.parametrize("k", [1, 100, 160, 161, 512, 1025, 5000, 65536, 1 << 20])
+@pytest.mark.parametrize("layout", ["last", "first"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+@pytest.mark.parametrize("c_out", [1, 3, 8, 300])
+def test_workspace_is_bounded_for_any_number_of_channels(k, layout, dtype, c_out):
+    """At most 1 MiB a thread, whatever the strides, beside packed weights."""
+    if k * c_out > 1 << 23:
+        pytest.skip("weights of more than 64 MB")
+    x = np.broadcast_to(np.zeros((), dtype), (1, 9, 9, k) if layout == "last" else (1, k, 9, 9))
+    w = np.broadcast_to(np.float32(0), (k, c_out) if layout == "last" else (c_out, k))
+    p = _api.plan(x, w, layout="NHWC" if layout == "last" else "NCHW", machine=MACHINE | {"isa": "scalar"})
+    weights = k * c_out * (8 if p["compute"] == "float64" else 4)
+    assert p["thread_bytes"] <= (1 << 20) + weights

@@ -1,0 +1,126 @@
+"""The process around a call: floating-point state, forks, signals, other libraries' threads."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
+
+
+def python(code, timeout=60, **env):
+    """Runs code in a fresh interpreter; what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
+        capture_output=True, text=True, timeout=timeout, check=False, env=os.environ | env,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_and_calling_prints_nothing():
+    code = "import numpy as np, c1x1; c1x1.conv(np.ones((300, 300, 3)), np.ones((3, 3)))"
+    assert python(code) == ""
+
+
+def test_subnormals_survive_import_and_calls():
+    """FTZ or DAZ in MXCSR would show as zeros, on this thread and on OpenMP's."""
+    python("""
+        import numpy as np, c1x1
+        tiny = np.float32(1e-40)
+        w = np.eye(8, dtype=np.float32)
+        x = np.full((500, 400, 8), tiny)
+        for _ in range(20):
+            assert (c1x1.conv(x, w) == tiny).all()
+            assert np.float32(1e-38) * np.float32(0.01) != 0
+    """)
+
+
+@POSIX
+@pytest.mark.parametrize("parent_first", [True, False])
+def test_fork_never_hangs(parent_first):
+    python(f"""
+        import os, warnings, numpy as np, c1x1
+        warnings.simplefilter("ignore")
+        x, w = np.ones((400, 400, 16), np.float32), np.ones((16, 16), np.float32)
+        if {parent_first}:
+            c1x1.conv(x, w, threads=2)
+        for _ in range(3):
+            child = os.fork()
+            if child == 0:
+                ok = (c1x1.conv(x, w, threads=2) == 16).all()
+                os._exit(0 if ok else 1)
+            assert os.waitpid(child, 0)[1] == 0
+            assert (c1x1.conv(x, w, threads=2) == 16).all()
+    """)
+
+
+@POSIX
+def test_control_c_is_honoured_soon():
+    python("""
+        import os, signal, threading, time, numpy as np, c1x1
+        x = np.broadcast_to(np.ones(2048, np.float32), (200_000, 2048))
+        out = np.empty((200_000, 512), np.float32)
+        w = np.ones((2048, 512), np.float32)
+        sent = []
+        def interrupt():
+            sent.append(time.perf_counter())
+            os.kill(os.getpid(), signal.SIGINT)
+        threading.Timer(0.3, interrupt).start()
+        try:
+            c1x1.conv(x, w, out=out)
+        except KeyboardInterrupt:
+            late = time.perf_counter() - sent[0]
+            # 0.2 s on a free machine; a busy one gets grace, an ignored signal does not: the
+            # whole call takes seconds.
+            assert late < 1, late
+        else:
+            raise SystemExit("not interrupted")
+        assert (c1x1.conv(x[:3], w) == 2048).all()
+    """)
+
+
+def test_the_gil_is_released():
+    python("""
+        import threading, numpy as np, c1x1
+        x, w = np.ones((3000, 1000), np.float32), np.ones((1000, 1000), np.float32)
+        seen = []
+        running = threading.Event()
+        def compute():
+            running.set()
+            while not seen:
+                c1x1.conv(x, w, threads=1)
+        thread = threading.Thread(target=compute)
+        thread.start()
+        running.wait()
+        for _ in range(10):
+            sum(range(1000))
+        seen.append(1)
+        thread.join()
+    """)
+
+
+@pytest.mark.parametrize(
+    ("env", "limit"),
+    [({"C1X1_NUM_THREADS": "1"}, 1), ({"C1X1_NUM_THREADS": "3"}, 3), ({"OMP_NUM_THREADS": "1"}, None)],
+)
+def test_thread_limits_are_read_from_the_environment(env, limit):
+    code = "from c1x1 import _core; m = _core.machine(); print(m['thread_limit'], m['threads_available'], m['openmp'])"
+    got, available, openmp = python(code, **env).split()
+    if openmp == "none":
+        pytest.skip("built without OpenMP")
+    if limit is not None:
+        assert int(got) == limit
+    if "OMP_NUM_THREADS" in env:
+        assert int(available) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity masks are Linux's")
+def test_the_affinity_mask_limits_threads():
+    cpu = sorted(os.sched_getaffinity(0))[0]
+    code = f"import os; os.sched_setaffinity(0, {{{cpu}}}); from c1x1 import _core; print(_core.machine()['thread_limit'])"
+    assert python(code).strip() == "1"
