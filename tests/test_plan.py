@@ -36,7 +36,8 @@ def test_plan_is_sound(name, threads, layout, isa):
     n, h, w, c_in, c_out = SHAPES[name]
     assert p["outer"] * p["m"] * p["n"] == n * h * w * c_out
     assert p["k"] == c_in
-    assert p["outer"] * -(-p["m"] // p["mc"]) * -(-p["n"] // p["nc"]) == p["tasks"]
+    assert p["outer"] * -(-p["m"] // p["mc"]) * -(-p["n"] // p["nc"]) == p["blocks"]
+    assert -(-p["blocks"] // p["grain"]) == p["tasks"]
     assert 1 <= p["threads"] <= min(threads, p["tasks"])
     assert p["mc"] == p["m"] or p["mc"] % p["mr"] == 0
     assert p["nc"] == p["n"] or p["nc"] % p["nr"] == 0

@@ -362,7 +362,8 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
     cdef Py_ssize_t steps[64]
     cdef Py_ssize_t channels
     cdef ndarray x = as_array(x_, "x")
-    cdef ndarray out, target, bias = None
+    cdef ndarray out = None, target = None, bias = None
+    cdef cnp.npy_intp strides[64]
     cdef object result_dtype, natural
     ndim = cnp.PyArray_NDIM(x)
     read_layout(layout, ndim, &channel_axis, &batch_axis)
@@ -411,7 +412,12 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
         p.dims += 1
         d += 1
 
-    if out_ is None:
+    if machine is not None and out_ is None:
+        # Only planning: a result of any size needs no memory.
+        contiguous(strides, shape, d, cnp.PyArray_DescrFromType(typenum).itemsize)
+        p.out = NULL
+        set_strides(&p, strides, channel_axis, &f)
+    elif out_ is None:
         out = target = <ndarray>cnp.PyArray_EMPTY(d, shape, typenum, 0)
     else:
         result_dtype = <object>cnp.PyArray_DescrFromType(typenum)
@@ -436,7 +442,8 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
     p.bias = NULL if bias is None else <const char *>cnp.PyArray_DATA(bias)
     p.packed = NULL if packed is None else &packed.weights
     p.overlap = C1X1_APART
-    set_target(&p, target, channel_axis, &f)
+    if target is not None:
+        set_target(&p, target, channel_axis, &f)
     if out_ is not None and target is out and cnp.PyArray_SIZE(out) > 0 and find_overlap(&p) == C1X1_TANGLED:
         target = np.empty((<object>out).shape, out.dtype)
         p.overlap = C1X1_APART
@@ -450,17 +457,29 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
     return out if out_ is None else out_
 
 
+cdef void contiguous(cnp.npy_intp *strides, const cnp.npy_intp *shape, int ndim, cnp.npy_intp itemsize) noexcept:
+    cdef int d
+    for d in range(ndim - 1, -1, -1):
+        strides[d] = itemsize
+        itemsize *= shape[d]
+
+
+# From here on `out` is known to the core: its pointer, dtype and strides, axis by axis of x.
 cdef void set_target(c1x1_problem *p, ndarray target, int channel_axis, filters *f) noexcept:
-    cdef int d, axis = 0
     p.out = <char *>cnp.PyArray_DATA(target)
     p.out_dtype = dtype_of(cnp.PyArray_TYPE(target))
+    set_strides(p, cnp.PyArray_STRIDES(target), channel_axis, f)
+
+
+cdef void set_strides(c1x1_problem *p, const cnp.npy_intp *strides, int channel_axis, filters *f) noexcept:
+    cdef int d, axis = 0
     p.out_channel = 0
     if not f.drops_channel_axis:
-        p.out_channel = cnp.PyArray_STRIDE(target, channel_axis)
+        p.out_channel = strides[channel_axis]
     for d in range(p.dims):
         if axis == channel_axis and not f.drops_channel_axis:
             axis += 1
-        p.dim[d].out_stride = cnp.PyArray_STRIDE(target, axis)
+        p.dim[d].out_stride = strides[axis]
         axis += 1
 
 

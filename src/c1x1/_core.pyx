@@ -32,7 +32,7 @@ cdef extern from "c1x1.h" nogil:
         const c1x1_isa *isa
         int compute, role, a, b, order, is_direct, is_gathered
         unsigned mr, nr, chains
-        size_t m, n, k, mc, nc, kc, piece, outer, m_blocks, n_blocks
+        size_t m, n, k, mc, nc, kc, piece, outer, m_blocks, n_blocks, grain
         int threads
     ctypedef struct c1x1_span:
         pass
@@ -56,6 +56,7 @@ cdef extern from "c1x1.h" nogil:
     size_t c1x1_plan_thread_bytes(const c1x1_plan *plan)
     int c1x1_make_plan(const c1x1_problem *problem, const c1x1_machine *machine, int limit,
                        c1x1_plan *plan)
+    size_t c1x1_plan_blocks(const c1x1_plan *plan)
     size_t c1x1_plan_tasks(const c1x1_plan *plan)
     const char *c1x1_role_name(int role)
     const char *c1x1_source_name(int source)
@@ -64,6 +65,7 @@ cdef extern from "c1x1.h" nogil:
     int c1x1_run(c1x1_run_state *run)
     void c1x1_run_end(c1x1_run_state *run)
     const char *c1x1_openmp_name()
+    const char *c1x1_compiler_name()
     int C1X1_HAS_FMA, C1X1_HAS_AVX2, C1X1_HAS_AVX512
 
 cdef extern from "threads.h" nogil:
@@ -204,7 +206,8 @@ cdef dict describe_plan(c1x1_problem *problem, object machine):
         "mr": plan.mr, "nr": plan.nr, "chains": plan.chains,
         "m": plan.m, "n": plan.n, "k": plan.k,
         "mc": plan.mc, "nc": plan.nc, "kc": plan.kc, "piece": plan.piece,
-        "outer": plan.outer,
+        "outer": plan.outer, "grain": plan.grain,
+        "blocks": c1x1_plan_blocks(&plan),
         "tasks": c1x1_plan_tasks(&plan),
         "thread_bytes": c1x1_plan_thread_bytes(&plan),
         "threads": plan.threads,
@@ -277,6 +280,7 @@ def machine():
         "thread_limit_why": m.thread_limit_why.decode(),
         "threads_available": c1x1_threads_available(m),
         "openmp": c1x1_openmp_name().decode(),
+        "compiler": c1x1_compiler_name().decode(),
     }
 
 

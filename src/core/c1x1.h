@@ -205,7 +205,8 @@ typedef struct {
     size_t m, n, k;  /* of one outer step */
     size_t mc, nc, kc;
     size_t piece; /* of k, summed from zero: a function of k alone */
-    size_t outer, m_blocks, n_blocks; /* tasks = outer * m_blocks * n_blocks */
+    size_t outer, m_blocks, n_blocks; /* blocks = outer * m_blocks * n_blocks */
+    size_t grain;    /* blocks that a thread takes at once: a task */
     size_t a_bytes, b_bytes, tile_bytes; /* workspace of one thread, by part */
     int threads;
 } c1x1_plan;
@@ -222,6 +223,7 @@ unsigned c1x1_panel_width(const c1x1_machine *machine, c1x1_compute compute, siz
 /* The length of the pieces that a sum over c_in channels is cut into. */
 size_t c1x1_sum_piece(size_t c_in);
 
+size_t c1x1_plan_blocks(const c1x1_plan *plan);
 size_t c1x1_plan_tasks(const c1x1_plan *plan);
 size_t c1x1_plan_thread_bytes(const c1x1_plan *plan);
 const char *c1x1_role_name(c1x1_role role);
@@ -248,6 +250,8 @@ void c1x1_run_end(c1x1_run_state *run);
  * in a forked child of a process whose team exists. */
 int c1x1_threads_available(const c1x1_machine *machine);
 const char *c1x1_openmp_name(void);
+/* The compiler that built the core, with its version. */
+const char *c1x1_compiler_name(void);
 
 #ifdef __cplusplus
 }

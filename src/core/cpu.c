@@ -81,3 +81,11 @@ const char *c1x1_cpu_environment(const char *name) {
     const char *value = getenv(name);
     return value && value[0] ? value : NULL;
 }
+
+const char *c1x1_compiler_name(void) {
+#ifdef __clang__
+    return __VERSION__; /* names itself */
+#else
+    return "gcc " __VERSION__;
+#endif
+}

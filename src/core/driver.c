@@ -1,4 +1,4 @@
-/* driver.c - walks a plan: outer step (image, group), block (one task), k piece, tile.
+/* driver.c - walks a plan: task, block (of one outer step: image, group), block of k, tile.
  *
  * Threads take tasks from one counter, so that none waits for work another could do. They never
  * split k, so no bit of a result depends on their number. Layouts and ISAs are unknown here: there
@@ -23,7 +23,7 @@ typedef struct {
     const c1x1_kernels *kernels;
     c1x1_load_fn load_x, load_w;
     c1x1_store_fn store;
-    size_t size, tasks;
+    size_t size, blocks, tasks;
     ptrdiff_t a_ld, chain_ld, tile_ld, tile_plane; /* elements */
     char *workspace;
     size_t thread_bytes;
@@ -39,7 +39,7 @@ typedef struct {
     const char *held_w;
 } worker;
 
-/* One task: rows m0 .. m0 + m, columns n0 .. n0 + n of one outer step. */
+/* Rows m0 .. m0 + m, columns n0 .. n0 + n of one outer step. */
 typedef struct {
     size_t m0, m, n0, n;
     const char *x, *w, *bias;
@@ -227,25 +227,22 @@ static operand find_b(worker *w, const block *t, size_t k0, size_t k) {
 
 /* ---- multiply and store --------------------------------------------------------------------- */
 
-/* The finished tile at row i, column j to `out`, pixel by pixel run. */
-static void store_tile(const worker *w, const block *t, size_t i, size_t j, size_t rows,
-                       size_t cols, const char *tile) {
+/* The finished block, from the tile buffer to `out`, pixel run by pixel run. */
+static void store_block(const worker *w, const block *t) {
     const shared *s = w->s;
     const c1x1_problem *p = s->problem;
     const int pixels_are_rows = s->plan->role != C1X1_PIXELS_N;
-    const size_t first = pixels_are_rows ? t->m0 + i : t->n0 + j;
-    const size_t channel = pixels_are_rows ? t->n0 + j : t->m0 + i;
-    const size_t count = pixels_are_rows ? rows : cols;
+    const size_t first = pixels_are_rows ? t->m0 : t->n0;
+    const size_t channel = pixels_are_rows ? t->n0 : t->m0;
+    const size_t count = pixels_are_rows ? t->m : t->n;
+    const ptrdiff_t pixel_step = (pixels_are_rows ? s->tile_ld : 1) * (ptrdiff_t)s->size;
     char *out = t->out + (ptrdiff_t)channel * p->out_channel;
     for (size_t done = 0; done < count;) {
         const segment g = segment_at(s, first + done, count - done);
-        if (pixels_are_rows) {
-            const c1x1_copy copy = {g.count, cols, g.out_stride, p->out_channel, s->tile_ld};
-            s->store(out + g.out, tile + (ptrdiff_t)done * s->tile_ld * (ptrdiff_t)s->size, &copy);
-        } else {
-            const c1x1_copy copy = {rows, g.count, p->out_channel, g.out_stride, s->tile_ld};
-            s->store(out + g.out, tile + done * s->size, &copy);
-        }
+        const char *from = w->tile + (ptrdiff_t)done * pixel_step;
+        const c1x1_copy as_rows = {g.count, t->n, g.out_stride, p->out_channel, s->tile_ld};
+        const c1x1_copy as_columns = {t->m, g.count, p->out_channel, g.out_stride, s->tile_ld};
+        s->store(out + g.out, from, pixels_are_rows ? &as_rows : &as_columns);
         done += g.count;
     }
 }
@@ -285,9 +282,9 @@ typedef struct {
     operand a, b;
     char *c; /* of the block, in out or in the tile buffer */
     ptrdiff_t ldc;
-} piece;
+} k_block;
 
-static void multiply(const worker *w, const block *t, const piece *q, size_t i, size_t rows,
+static void multiply(const worker *w, const block *t, const k_block *q, size_t i, size_t rows,
                      size_t j, const char *panel) {
     const shared *s = w->s;
     const c1x1_plan *plan = s->plan;
@@ -324,7 +321,6 @@ static void multiply(const worker *w, const block *t, const piece *q, size_t i, 
         else
             kernel(&tile);
     }
-    if (is_last && !plan->is_direct) store_tile(w, t, i, j, rows, cols, c);
 }
 
 static void run_block(worker *w, const block *t) {
@@ -332,7 +328,7 @@ static void run_block(worker *w, const block *t) {
     const c1x1_plan *plan = s->plan;
     const c1x1_problem *p = s->problem;
     const ptrdiff_t size = (ptrdiff_t)s->size;
-    piece q = {.c = w->tile, .ldc = s->tile_ld};
+    k_block q = {.c = w->tile, .ldc = s->tile_ld};
     if (plan->is_direct && plan->role == C1X1_PIXELS_N) {
         q.c = t->out + segment_at(s, t->n0, t->n).out + (ptrdiff_t)t->m0 * p->out_channel;
         q.ldc = p->out_channel / size;
@@ -364,21 +360,22 @@ static void run_block(worker *w, const block *t) {
         }
         q.k0 += q.k;
     } while (q.k0 < plan->k);
+    if (!plan->is_direct) store_block(w, t);
 }
 
-/* ---- tasks ---------------------------------------------------------------------------------- */
+/* ---- blocks and tasks ----------------------------------------------------------------------- */
 
-/* Tasks that share weights follow each other: the pixel block counts fastest. */
-static block block_of_task(const shared *s, size_t task) {
+/* Blocks that share weights follow each other: the pixel block counts fastest. */
+static block find_block(const shared *s, size_t index) {
     const c1x1_plan *plan = s->plan;
     const c1x1_problem *p = s->problem;
     size_t m_index, n_index;
     if (plan->role == C1X1_PIXELS_N) {
-        n_index = task % plan->n_blocks;
-        m_index = task / plan->n_blocks % plan->m_blocks;
+        n_index = index % plan->n_blocks;
+        m_index = index / plan->n_blocks % plan->m_blocks;
     } else {
-        m_index = task % plan->m_blocks;
-        n_index = task / plan->m_blocks % plan->n_blocks;
+        m_index = index % plan->m_blocks;
+        n_index = index / plan->m_blocks % plan->n_blocks;
     }
     block t = {.m0 = m_index * plan->mc,
                .n0 = n_index * plan->nc,
@@ -388,13 +385,13 @@ static block block_of_task(const shared *s, size_t task) {
                .out = p->out};
     t.m = smaller(plan->mc, plan->m - t.m0);
     t.n = smaller(plan->nc, plan->n - t.n0);
-    size_t outer = task / (plan->m_blocks * plan->n_blocks);
+    size_t outer = index / (plan->m_blocks * plan->n_blocks);
     if (!plan->is_gathered) {
         for (int d = p->dims - 2; d >= 0; d--) {
-            const ptrdiff_t index = (ptrdiff_t)(outer % p->dim[d].size);
+            const ptrdiff_t at = (ptrdiff_t)(outer % p->dim[d].size);
             outer /= p->dim[d].size;
-            t.x += index * p->dim[d].x_stride;
-            t.out += index * p->dim[d].out_stride;
+            t.x += at * p->dim[d].x_stride;
+            t.out += at * p->dim[d].out_stride;
         }
     }
     const ptrdiff_t group = (ptrdiff_t)outer;
@@ -418,8 +415,11 @@ static void work(void *context, int index) {
         if (atomic_load_explicit(&s->is_late, memory_order_relaxed)) return;
         const size_t task = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed);
         if (task >= s->tasks) return;
-        const block t = block_of_task(s, task);
-        run_block(&w, &t);
+        const size_t end = smaller((task + 1) * plan->grain, s->blocks);
+        for (size_t index = task * plan->grain; index < end; index++) {
+            const block t = find_block(s, index);
+            run_block(&w, &t);
+        }
         if (s->deadline > 0 && seconds() > s->deadline)
             atomic_store_explicit(&s->is_late, 1, memory_order_relaxed);
     }
@@ -468,6 +468,7 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
                 .load_w = c1x1_find_load(p->w_dtype, plan->compute),
                 .store = c1x1_find_store(plan->compute, p->out_dtype),
                 .size = c1x1_dtype_size(c1x1_compute_dtype(plan->compute)),
+                .blocks = c1x1_plan_blocks(plan),
                 .tasks = c1x1_plan_tasks(plan),
                 /* a line more than k, so that rows do not all fall into the same cache sets */
                 .a_ld = (ptrdiff_t)(kc + line),

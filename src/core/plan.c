@@ -289,11 +289,17 @@ static void plan_pixels_n(const view *v, const c1x1_machine *machine, size_t per
     if (!w_in_place && p->overlap == C1X1_APART)
         plan->mc = even_block(plan->m, pixels_within(machine->l2_bytes / 2, plan->kc * v->size), plan->mr);
     size_t nc = per_task;
-    if (plan->b == C1X1_PACK_BLOCK)
-        nc = smaller(nc, pixels_within(machine->l2_bytes / 2, plan->kc * v->size));
+    if (plan->b == C1X1_PACK_BLOCK) {
+        /* Pixels that interleave channels are turned within L1; planes are read in long runs. */
+        const c1x1_dim *last = p->dims ? &p->dim[p->dims - 1] : NULL;
+        const int is_planar = last && is_unit(last->x_stride, c1x1_dtype_size(p->x_dtype));
+        const size_t bytes = is_planar ? machine->l2_bytes / 2 : machine->l1_bytes / 3;
+        nc = smaller(nc, pixels_within(bytes, plan->kc * v->size));
+    }
     if (is_buffered) {
         if (p->overlap == C1X1_APART) plan->mc = smaller(plan->mc, even_block(plan->m, 128, plan->mr));
         nc = smaller(nc, pixels_within(TILE_BUFFER, plan->mc * v->chains * v->size));
+        if (v->chains == 1) nc = smaller(nc, larger(pixels_within(machine->l1_bytes / 3, plan->mc * v->size), 64));
     }
     plan->nc = even_block(plan->n, nc, plan->nr);
 }
@@ -314,9 +320,9 @@ static void plan_dot(const view *v, size_t per_task, int x_in_place, c1x1_plan *
 static void split_channels(const view *v, c1x1_plan *plan) {
     if (plan->threads < 2 || v->problem->overlap != C1X1_APART) return;
     const size_t enough = 3 * (size_t)plan->threads;
-    const size_t tasks = c1x1_plan_tasks(plan);
-    if (tasks >= enough) return;
-    const size_t parts = divide_up(enough, tasks);
+    const size_t blocks = c1x1_plan_blocks(plan);
+    if (blocks >= enough) return;
+    const size_t parts = divide_up(enough, blocks);
     if (plan->role == C1X1_PIXELS_M)
         plan->nc = even_block(plan->nc, divide_up(plan->nc, parts), plan->nr);
     else if (plan->role == C1X1_PIXELS_N)
@@ -326,6 +332,14 @@ static void split_channels(const view *v, c1x1_plan *plan) {
 static void count_blocks(c1x1_plan *plan) {
     plan->m_blocks = divide_up(plan->m, plan->mc);
     plan->n_blocks = divide_up(plan->n, plan->nc);
+}
+
+/* Small blocks are taken several at a time, as long as every thread gets some tasks. */
+static void choose_grain(c1x1_plan *plan) {
+    const double macs = (double)plan->mc * (double)plan->nc * (double)larger(plan->k, 1);
+    const size_t wanted = larger((size_t)(MACS_PER_TASK / macs), 1);
+    const size_t shares = plan->threads > 1 ? 4 * (size_t)plan->threads : 1;
+    plan->grain = larger(smaller(wanted, c1x1_plan_blocks(plan) / shares), 1);
 }
 
 static void size_workspace(const view *v, c1x1_plan *plan) {
@@ -393,13 +407,18 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     count_blocks(plan);
     split_channels(&v, plan);
     count_blocks(plan);
+    choose_grain(plan);
     plan->threads = (int)smaller((size_t)plan->threads, c1x1_plan_tasks(plan));
     size_workspace(&v, plan);
     return C1X1_OK;
 }
 
-size_t c1x1_plan_tasks(const c1x1_plan *plan) {
+size_t c1x1_plan_blocks(const c1x1_plan *plan) {
     return plan->outer * plan->m_blocks * plan->n_blocks;
+}
+
+size_t c1x1_plan_tasks(const c1x1_plan *plan) {
+    return divide_up(c1x1_plan_blocks(plan), plan->grain);
 }
 
 size_t c1x1_plan_thread_bytes(const c1x1_plan *plan) {

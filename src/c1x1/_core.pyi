@@ -1,0 +1,46 @@
+"""Types of the binding's public functions."""
+
+from typing import Any, Literal, TypedDict
+
+from numpy.typing import NDArray
+
+class _Machine(TypedDict):
+    isa: str
+    isa_description: str
+    features: list[str]
+    l1_bytes: int
+    l2_bytes: int
+    thread_limit: int
+    thread_limit_why: str
+    threads_available: int
+    openmp: str
+
+class _Kernel(TypedDict):
+    isa: int
+    name: str
+    compute: int
+    dtype: str
+    vl: int
+    kind: str
+    m: int
+    n: int
+    is_full: bool
+
+def features_of(leaf1_ecx: int, leaf7_ebx: int, xcr0: int) -> list[str]: ...
+def threads_from_quota(quota: bytes, period: bytes) -> int: ...
+def machine() -> _Machine: ...
+def isas() -> list[tuple[str, str, list[str]]]: ...
+def select_isa(name: str) -> None: ...
+def kernels() -> list[_Kernel]: ...
+def run_kernel(
+    kernel: _Kernel,
+    a: NDArray[Any],
+    b: NDArray[Any] | None,
+    c: NDArray[Any],
+    *,
+    start: Literal["zero", "add", "continue"] = "zero",
+    piece: int = 1 << 30,
+    bias_m: NDArray[Any] | None = None,
+    bias_n: NDArray[Any] | None = None,
+    repeat: int = 1,
+) -> None: ...
