@@ -175,8 +175,13 @@ void c1x1_free_weights(c1x1_weights *weights);
 typedef enum {
     C1X1_PIXELS_M, /* m = pixels, n = output channels: channels last */
     C1X1_PIXELS_N, /* m = output channels, n = pixels: channels first */
-    C1X1_DOT       /* m = pixels, vectors along the input channels: few output channels */
+    C1X1_DOT,      /* m = pixels, vectors along the input channels: few output channels */
+    C1X1_SMALL     /* n = pixels, at most four channels side by side in and out */
 } c1x1_role;
+
+static inline int c1x1_pixels_are_n(c1x1_role role) {
+    return role == C1X1_PIXELS_N || role == C1X1_SMALL;
+}
 
 /* Where the kernel finds an operand. */
 typedef enum {

@@ -21,9 +21,11 @@ typedef struct {
     const c1x1_problem *problem;
     const c1x1_plan *plan;
     const c1x1_kernels *kernels;
+    c1x1_tile_fn small;
     c1x1_load_fn load_x, load_w;
     c1x1_store_fn store;
     size_t size, blocks, tasks;
+    int vl_log2;
     ptrdiff_t a_ld, chain_ld, tile_ld, tile_plane; /* elements */
     char *workspace;
     size_t thread_bytes;
@@ -32,11 +34,13 @@ typedef struct {
     atomic_int is_late;
 } shared;
 
-/* One thread's buffers, and which part of w they hold. */
+/* One thread's buffers, and which part of w they hold, so that nothing is packed twice in a row. */
 typedef struct {
     const shared *s;
     char *a, *b, *tile;
     const char *held_w;
+    const char *held_x; /* and which pixels and channels */
+    size_t held_first, held_k0;
 } worker;
 
 /* Rows m0 .. m0 + m, columns n0 .. n0 + n of one outer step. */
@@ -120,12 +124,21 @@ static size_t chain_length(size_t k, size_t chain) {
     return k > chain ? (k - chain + C1X1_CHAINS - 1) / C1X1_CHAINS : 0;
 }
 
+/* Whether the buffer holds these pixels already; from now on it does. */
+static int holds_pixels(worker *w, const block *t, size_t first, size_t k0) {
+    if (w->held_x == t->x && w->held_first == first && w->held_k0 == k0) return 1;
+    w->held_x = t->x;
+    w->held_first = first;
+    w->held_k0 = k0;
+    return 0;
+}
+
 static operand pack_a(worker *w, const block *t, size_t k0, size_t k) {
     const shared *s = w->s;
     const c1x1_problem *p = s->problem;
     const operand packed = {w->a, s->a_ld, 0};
-    if (s->plan->role != C1X1_PIXELS_N) {
-        load_pixels(s, t, t->m0, t->m, k0, k, w->a, s->a_ld, 1);
+    if (!c1x1_pixels_are_n(s->plan->role)) {
+        if (!holds_pixels(w, t, t->m0, k0)) load_pixels(s, t, t->m0, t->m, k0, k, w->a, s->a_ld, 1);
         return packed;
     }
     const char *from = t->w + (ptrdiff_t)t->m0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
@@ -150,12 +163,19 @@ static void pack_panel(worker *w, const block *t, size_t j, size_t k0, size_t k,
     const c1x1_plan *plan = s->plan;
     const c1x1_problem *p = s->problem;
     const size_t count = smaller(plan->nr, t->n - j), first = t->n0 + j;
-    if (plan->role == C1X1_PIXELS_N) {
+    if (c1x1_pixels_are_n(plan->role)) {
         load_pixels(s, t, first, count, k0, k, to, (ptrdiff_t)plan->nr, 0);
         return;
     }
     const char *from = t->w + (ptrdiff_t)first * p->w_out + (ptrdiff_t)k0 * p->w_in;
     s->load_w(to, from, &(c1x1_copy){k, count, p->w_in, p->w_out, (ptrdiff_t)plan->nr});
+}
+
+/* Whether neighbouring pixels of one channel are neighbours in memory. */
+static int is_planar(const shared *s) {
+    const c1x1_problem *p = s->problem;
+    return !s->plan->is_gathered && p->dims > 0 &&
+           p->dim[p->dims - 1].x_stride == (ptrdiff_t)c1x1_dtype_size(p->x_dtype);
 }
 
 static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
@@ -175,9 +195,29 @@ static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
     if (plan->role == C1X1_PIXELS_M) {
         if (w->held_w == from) return panels;
         w->held_w = from;
+    } else if (holds_pixels(w, t, t->n0, k0)) {
+        return panels;
     }
-    for (size_t j = 0; j < t->n; j += plan->nr)
-        pack_panel(w, t, j, k0, k, w->b + (ptrdiff_t)(j / plan->nr) * panels.panel_bytes);
+    if (c1x1_pixels_are_n(plan->role) ? !is_planar(s) : p->w_out != (ptrdiff_t)c1x1_dtype_size(p->w_dtype)) {
+        for (size_t j = 0; j < t->n; j += plan->nr)
+            pack_panel(w, t, j, k0, k, w->b + (ptrdiff_t)(j / plan->nr) * panels.panel_bytes);
+        return panels;
+    }
+    /* Along memory: a row goes to all panels before the next row is touched. */
+    const ptrdiff_t step = c1x1_pixels_are_n(plan->role) ? p->x_channel : p->w_in;
+    if (c1x1_pixels_are_n(plan->role))
+        from = t->x + segment_at(s, t->n0, t->n).x + (ptrdiff_t)k0 * p->x_channel;
+    const size_t unit = c1x1_dtype_size(c1x1_pixels_are_n(plan->role) ? p->x_dtype : p->w_dtype);
+    const c1x1_load_fn load = c1x1_pixels_are_n(plan->role) ? s->load_x : s->load_w;
+    const size_t whole = t->n / plan->nr, rest = t->n % plan->nr;
+    const c1x1_copy full = {whole, plan->nr, (ptrdiff_t)(plan->nr * unit), (ptrdiff_t)unit,
+                            panels.panel_bytes / size};
+    const c1x1_copy tail = {1, rest, 0, (ptrdiff_t)unit, 0};
+    for (size_t row = 0; row < k; row++, from += step) {
+        char *to = w->b + row * plan->nr * s->size;
+        load(to, from, &full);
+        if (rest) load(to + (ptrdiff_t)whole * panels.panel_bytes, from + whole * plan->nr * unit, &tail);
+    }
     return panels;
 }
 
@@ -188,7 +228,7 @@ static operand find_a(worker *w, const block *t, size_t k0, size_t k) {
     const c1x1_problem *p = s->problem;
     const ptrdiff_t size = (ptrdiff_t)s->size;
     if (s->plan->a == C1X1_PACK_BLOCK) return pack_a(w, t, k0, k);
-    if (s->plan->role == C1X1_PIXELS_N)
+    if (c1x1_pixels_are_n(s->plan->role))
         return (operand){t->w + (ptrdiff_t)t->m0 * p->w_out + (ptrdiff_t)k0 * p->w_in,
                          p->w_out / size, 0};
     const segment g = segment_at(s, t->m0, t->m);
@@ -216,7 +256,7 @@ static operand find_b(worker *w, const block *t, size_t k0, size_t k) {
     case C1X1_IN_PLACE:
         break;
     }
-    if (plan->role == C1X1_PIXELS_N) {
+    if (c1x1_pixels_are_n(plan->role)) {
         const segment g = segment_at(s, t->n0, t->n);
         return (operand){t->x + g.x + (ptrdiff_t)k0 * p->x_channel, p->x_channel / size, nr * size};
     }
@@ -231,7 +271,7 @@ static operand find_b(worker *w, const block *t, size_t k0, size_t k) {
 static void store_block(const worker *w, const block *t) {
     const shared *s = w->s;
     const c1x1_problem *p = s->problem;
-    const int pixels_are_rows = s->plan->role != C1X1_PIXELS_N;
+    const int pixels_are_rows = !c1x1_pixels_are_n(s->plan->role);
     const size_t first = pixels_are_rows ? t->m0 : t->n0;
     const size_t channel = pixels_are_rows ? t->n0 : t->m0;
     const size_t count = pixels_are_rows ? t->m : t->n;
@@ -305,15 +345,15 @@ static void multiply(const worker *w, const block *t, const k_block *q, size_t i
                       .start = q->k0 == 0        ? C1X1_ZERO
                                : plan->chains > 1 ? C1X1_CONTINUE
                                                   : C1X1_ADD};
-    if (bias && plan->role == C1X1_PIXELS_N)
+    if (bias && c1x1_pixels_are_n(plan->role))
         tile.bias_m = bias + (ptrdiff_t)(t->m0 + i) * size;
     else if (bias)
         tile.bias_n = bias + (ptrdiff_t)(t->n0 + j) * size;
     if (plan->role == C1X1_DOT) {
         s->kernels->dot[rows - 1][cols - 1](&tile);
     } else {
-        const size_t nv = (cols + vl - 1) / vl;
-        const c1x1_tile_fn kernel = s->kernels->tile[rows - 1][nv - 1][cols != nv * vl];
+        const size_t nv = (cols + vl - 1) >> s->vl_log2;
+        const c1x1_tile_fn kernel = s->kernels->tile[rows - 1][nv - 1][cols != nv << s->vl_log2];
         if (plan->chains > 1)
             multiply_chains(s, kernel, &tile, rows,
                             w->tile + ((ptrdiff_t)i * s->tile_ld + (ptrdiff_t)j) * size, is_last, c,
@@ -329,13 +369,20 @@ static void run_block(worker *w, const block *t) {
     const c1x1_problem *p = s->problem;
     const ptrdiff_t size = (ptrdiff_t)s->size;
     k_block q = {.c = w->tile, .ldc = s->tile_ld};
-    if (plan->is_direct && plan->role == C1X1_PIXELS_N) {
+    if (plan->is_direct && c1x1_pixels_are_n(plan->role)) {
         q.c = t->out + segment_at(s, t->n0, t->n).out + (ptrdiff_t)t->m0 * p->out_channel;
         q.ldc = p->out_channel / size;
     } else if (plan->is_direct) {
         const segment g = segment_at(s, t->m0, t->m);
         q.c = t->out + g.out + (ptrdiff_t)t->n0 * p->out_channel;
         q.ldc = g.out_stride / size;
+    }
+    if (plan->role == C1X1_SMALL) {
+        const operand a = find_a(w, t, 0, plan->k);
+        const c1x1_tile tile = {.k = plan->k, .n = t->n, .a = a.base, .lda = a.ld,
+                                .b = find_b(w, t, 0, plan->k).base, .c = q.c, .bias_m = t->bias};
+        s->small(&tile);
+        return;
     }
     do { /* once even when there are no channels: the results are the bias */
         q.k = smaller(plan->kc, plan->k - q.k0);
@@ -352,7 +399,7 @@ static void run_block(worker *w, const block *t) {
             for (size_t j = 0; j < t->n; j += plan->nr, panel += q.b.panel_bytes) {
                 /* A narrow last panel leaves registers for more rows. */
                 const size_t cols = smaller(plan->nr, t->n - j);
-                const size_t mr = s->kernels->mr[(cols + s->kernels->vl - 1) / s->kernels->vl];
+                const size_t mr = s->kernels->mr[(cols + s->kernels->vl - 1) >> s->vl_log2];
                 if (plan->b == C1X1_PACK_PANEL) pack_panel(w, t, j, q.k0, q.k, w->b);
                 for (size_t i = 0; i < t->m; i += mr)
                     multiply(w, t, &q, i, smaller(mr, t->m - i), j, panel);
@@ -365,18 +412,12 @@ static void run_block(worker *w, const block *t) {
 
 /* ---- blocks and tasks ----------------------------------------------------------------------- */
 
-/* Blocks that share weights follow each other: the pixel block counts fastest. */
+/* Blocks that share b follow each other: m counts fastest. */
 static block find_block(const shared *s, size_t index) {
     const c1x1_plan *plan = s->plan;
     const c1x1_problem *p = s->problem;
-    size_t m_index, n_index;
-    if (plan->role == C1X1_PIXELS_N) {
-        n_index = index % plan->n_blocks;
-        m_index = index / plan->n_blocks % plan->m_blocks;
-    } else {
-        m_index = index % plan->m_blocks;
-        n_index = index / plan->m_blocks % plan->n_blocks;
-    }
+    const size_t m_index = index % plan->m_blocks;
+    const size_t n_index = index / plan->m_blocks % plan->n_blocks;
     block t = {.m0 = m_index * plan->mc,
                .n0 = n_index * plan->nc,
                .x = p->x,
@@ -416,8 +457,8 @@ static void work(void *context, int index) {
         const size_t task = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed);
         if (task >= s->tasks) return;
         const size_t end = smaller((task + 1) * plan->grain, s->blocks);
-        for (size_t index = task * plan->grain; index < end; index++) {
-            const block t = find_block(s, index);
+        for (size_t i = task * plan->grain; i < end; i++) {
+            const block t = find_block(s, i);
             run_block(&w, &t);
         }
         if (s->deadline > 0 && seconds() > s->deadline)
@@ -476,6 +517,9 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
                 .tile_ld = (ptrdiff_t)((plan->nc + plan->nr - 1) / plan->nr * plan->nr),
                 .workspace = run->workspace,
                 .thread_bytes = spaced(c1x1_plan_thread_bytes(plan))};
+    while (1u << s.vl_log2 < kernels->vl) s.vl_log2++;
+    if (plan->role == C1X1_SMALL)
+        s.small = c1x1_find_small(plan->isa, plan->compute)->small[p->c_in - 1][p->c_out - 1];
     s.tile_plane = (ptrdiff_t)plan->mc * s.tile_ld;
     s.deadline = s.tasks > 1 ? seconds() + SLICE_SECONDS : 0;
     atomic_init(&s.next, run->next_task);

@@ -12,19 +12,20 @@
 static const double TILE_CALL = 12;          /* entering and leaving a kernel */
 static const double TILE_STORE = 1;          /* per vector of results */
 static const double COPY_DENSE = 0.3;        /* per element copied along memory */
-static const double COPY_STRIDED = 1.2;      /* per element converted, transposed or scattered */
+static const double COPY_STRIDED = 2.2;      /* per element converted, transposed or scattered */
 static const double MACS_PER_THREAD = 5e5;   /* below this another thread costs more than it gives */
 static const double BYTES_PER_THREAD = 1.28e5;
 static const double MACS_PER_TASK = 2e6;     /* small enough to share out evenly, and to stop soon */
 static const size_t LONGEST_CHAIN = 160;     /* multiply-adds in a row (decision 0002) */
-static const size_t LONG_K = 1024;           /* k is blocked for the caches above this */
+static const size_t LONG_K = 1024;           /* of sixteen chains: k is blocked above this */
 static const size_t SPLIT_K = 512;           /* into blocks of at most this */
+static const size_t PACKED_WEIGHTS = 4 << 20; /* bytes that a thread packs for one call */
 static const size_t LONGEST_PACKED_ROW = 8192; /* elements; a dot cannot split k */
-static const size_t TILE_BUFFER = 96 << 10;  /* bytes of sums that wait for the store stage */
+static const size_t TILE_BUFFER = 160 << 10;  /* bytes of sums that wait for the store stage */
 
 typedef struct {
     const c1x1_problem *problem;
-    const c1x1_kernels *kernels;
+    const c1x1_kernels *kernels, *small;
     size_t size;         /* of an element of the compute dtype */
     size_t pixels, run;  /* all of them; those along the last axis */
     unsigned chains;
@@ -183,8 +184,24 @@ static candidate evaluate(const view *v, c1x1_role role, int is_gathered) {
     return c;
 }
 
+/* Pixels without a gap, on both sides, of few channels. */
+static int is_small(const view *v) {
+    const c1x1_problem *p = v->problem;
+    const ptrdiff_t size = (ptrdiff_t)v->size;
+    if (p->c_in < 1 || p->c_in > C1X1_MAX_SMALL || p->c_out > C1X1_MAX_SMALL) return 0;
+    if (!v->small || !v->x_is_native || !v->out_is_native) return 0;
+    if (!is_unit(p->x_channel, v->size) || !is_unit(p->out_channel, v->size)) return 0;
+    if (p->dims == 0) return 1;
+    const c1x1_dim *last = &p->dim[p->dims - 1];
+    return last->x_stride == (ptrdiff_t)p->c_in * size &&
+           last->out_stride == (ptrdiff_t)p->c_out * size;
+}
+
 static candidate choose(const view *v) {
     const c1x1_problem *p = v->problem;
+    if (is_small(v))
+        return (candidate){.role = C1X1_SMALL, .mr = (unsigned)p->c_out, .nv = 1, .x_in_place = 1,
+                           .is_direct = 1};
     const c1x1_role last_role = v->chains > 1 ? C1X1_DOT : C1X1_PIXELS_M;
     candidate best = evaluate(v, last_role, 0);
     /* Nothing to gain elsewhere: no copies, full vectors. */
@@ -225,69 +242,65 @@ size_t c1x1_sum_piece(size_t c_in) {
     return divide_up(c_in, divide_up(c_in, LONGEST_CHAIN));
 }
 
-/* kc is for the caches, piece for the accuracy; the one is a multiple of the other. */
-static void choose_k(const view *v, c1x1_plan *plan) {
+/* kc is for the caches, piece for the accuracy; the one is a multiple of the other. A panel of b
+ * stays in L1 beside the rows of a and c that pass by. */
+static void choose_k(const view *v, const c1x1_machine *machine, c1x1_plan *plan) {
+    const size_t fits = machine->l1_bytes / 3 * 2 / (plan->nr * v->size);
     plan->kc = plan->k;
     plan->piece = v->chains > 1 || v->problem->compute == C1X1_COMPUTE_INT64
                       ? larger(plan->k, 1)
                       : c1x1_sum_piece(plan->k);
-    if (plan->k <= LONG_K || plan->role == C1X1_DOT) return;
-    plan->kc = v->chains > 1 ? even_block(plan->k, SPLIT_K, C1X1_CHAINS)
-                             : larger(SPLIT_K / plan->piece, 1) * plan->piece;
+    if (plan->role == C1X1_DOT || plan->role == C1X1_SMALL) return;
+    if (plan->piece == plan->k && v->chains == 1) return;
+    if (v->chains > 1) {
+        if (plan->k > LONG_K) plan->kc = even_block(plan->k, SPLIT_K, C1X1_CHAINS);
+    } else if (plan->k > fits) {
+        plan->kc = larger(fits / plan->piece, 1) * plan->piece;
+    }
     /* Pixels that are overwritten must all have been read: sums wait in the tile buffer. */
-    if (v->problem->overlap == C1X1_SAME_PIXELS) plan->is_direct = 0;
+    if (plan->kc < plan->k && v->problem->overlap == C1X1_SAME_PIXELS) plan->is_direct = 0;
 }
 
-/* w as the vector side. */
+/* w as the vector side. A block of pixels stays in L2 while panels of w pass through L1. */
 static void plan_pixels_m(const view *v, const c1x1_machine *machine, size_t per_task,
                           int x_in_place, c1x1_plan *plan) {
     const c1x1_problem *p = v->problem;
     const size_t w_bytes = plan->k * plan->n * v->size;
-    const int fits = w_bytes <= machine->l2_bytes / 4 * 3;
-    const int is_small = w_bytes <= machine->l1_bytes / 2 || plan->m <= plan->mr;
     const size_t l2_rows = pixels_within(machine->l2_bytes / 2, plan->kc * v->size);
+    const int is_apart = p->overlap == C1X1_APART;
+    const int w_in_l1 = w_bytes <= machine->l1_bytes / 2;
     const c1x1_weights *packed = p->packed;
     plan->a = x_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
-    plan->order = fits ? C1X1_ROWS_OUTSIDE : C1X1_PANELS_OUTSIDE;
+    plan->order = w_in_l1 ? C1X1_ROWS_OUTSIDE : C1X1_PANELS_OUTSIDE;
+    plan->nc = plan->n;
+    plan->mc = w_in_l1 && x_in_place ? per_task : smaller(l2_rows, divide_up(plan->m, (size_t)plan->threads));
+    if (!plan->is_direct) {
+        if (is_apart) plan->nc = even_block(plan->n, 1024, plan->nr);
+        plan->mc = smaller(plan->mc, pixels_within(TILE_BUFFER, plan->nc * v->size));
+    }
+    plan->mc = even_block(plan->m, plan->mc, plan->mr);
     if (packed && packed->isa == plan->isa && packed->compute == plan->compute &&
         packed->nr == plan->nr && packed->c_in == p->c_in && packed->c_out == p->c_out)
         plan->b = C1X1_PREPACKED;
-    else if (w_is_native(v) && is_unit(p->w_out, v->size) && is_small)
+    else if (w_is_native(v) && is_unit(p->w_out, v->size) && (w_in_l1 || plan->m <= plan->mr))
         plan->b = C1X1_IN_PLACE;
+    else if (w_in_l1 || (plan->kc == plan->k && plan->m > 2 * plan->mc && w_bytes <= PACKED_WEIGHTS))
+        plan->b = C1X1_PACK_BLOCK;
     else
-        plan->b = fits ? C1X1_PACK_BLOCK : C1X1_PACK_PANEL;
-    plan->nc = plan->n;
-    if (fits) {
-        plan->mc = even_block(plan->m, smaller(per_task, x_in_place ? SIZE_MAX : l2_rows), plan->mr);
-    } else {
-        /* Each panel of w comes from far away: meet as many pixels with it as L2 holds, and cut the
-         * task across the output channels. */
-        plan->mc = even_block(plan->m, smaller(l2_rows, divide_up(plan->m, (size_t)plan->threads)), plan->mr);
-        if (p->overlap == C1X1_APART)
-            plan->nc = even_block(plan->n, per_task * plan->n / plan->mc, plan->nr);
-    }
-    if (!plan->is_direct) {
-        if (p->overlap == C1X1_APART) plan->nc = even_block(plan->nc, 1024, plan->nr);
-        plan->mc = even_block(plan->mc, pixels_within(TILE_BUFFER, smaller(plan->nc, 1024) * v->size), plan->mr);
-    }
+        plan->b = C1X1_PACK_PANEL;
 }
 
-/* w as the broadcast side. */
+/* w as the broadcast side. A block of w stays in L2 while panels of pixels pass through L1. */
 static void plan_pixels_n(const view *v, const c1x1_machine *machine, size_t per_task,
                           int x_in_place, c1x1_plan *plan) {
     const c1x1_problem *p = v->problem;
-    const int fits = plan->m * plan->k * v->size <= machine->l2_bytes / 2;
     const int w_in_place = w_is_native(v) && is_unit(p->w_in, v->size) && v->chains == 1;
-    const int is_buffered = !plan->is_direct || v->chains > 1;
+    const int is_apart = p->overlap == C1X1_APART;
+    const size_t l2_rows = pixels_within(machine->l2_bytes / 2, plan->kc * v->size);
     plan->a = w_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
-    plan->order = fits ? C1X1_PANELS_OUTSIDE : C1X1_ROWS_OUTSIDE;
-    if (x_in_place && (plan->m <= plan->mr || v->chains > 1))
-        plan->b = C1X1_IN_PLACE;
-    else
-        plan->b = C1X1_PACK_BLOCK;
-    plan->mc = plan->m;
-    if (!w_in_place && p->overlap == C1X1_APART)
-        plan->mc = even_block(plan->m, pixels_within(machine->l2_bytes / 2, plan->kc * v->size), plan->mr);
+    plan->b = x_in_place && (plan->m <= plan->mr || v->chains > 1) ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
+    plan->order = C1X1_PANELS_OUTSIDE;
+    plan->mc = is_apart ? even_block(plan->m, l2_rows, plan->mr) : plan->m;
     size_t nc = per_task;
     if (plan->b == C1X1_PACK_BLOCK) {
         /* Pixels that interleave channels are turned within L1; planes are read in long runs. */
@@ -296,12 +309,22 @@ static void plan_pixels_n(const view *v, const c1x1_machine *machine, size_t per
         const size_t bytes = is_planar ? machine->l2_bytes / 2 : machine->l1_bytes / 3;
         nc = smaller(nc, pixels_within(bytes, plan->kc * v->size));
     }
-    if (is_buffered) {
-        if (p->overlap == C1X1_APART) plan->mc = smaller(plan->mc, even_block(plan->m, 128, plan->mr));
+    if (!plan->is_direct || v->chains > 1) {
+        if (is_apart) plan->mc = smaller(plan->mc, even_block(plan->m, 128, plan->mr));
         nc = smaller(nc, pixels_within(TILE_BUFFER, plan->mc * v->chains * v->size));
-        if (v->chains == 1) nc = smaller(nc, larger(pixels_within(machine->l1_bytes / 3, plan->mc * v->size), 64));
+        if (v->chains == 1)
+            nc = smaller(nc, larger(pixels_within(machine->l1_bytes / 3, plan->mc * v->size), 64));
     }
     plan->nc = even_block(plan->n, nc, plan->nr);
+}
+
+static void plan_small(const view *v, size_t per_task, c1x1_plan *plan) {
+    const int w_in_place = w_is_native(v) && is_unit(v->problem->w_in, v->size);
+    plan->a = w_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
+    plan->b = C1X1_IN_PLACE;
+    plan->nr = v->small->vl;
+    plan->mc = plan->m;
+    plan->nc = even_block(plan->n, per_task, plan->nr);
 }
 
 static void plan_dot(const view *v, size_t per_task, int x_in_place, c1x1_plan *plan) {
@@ -377,10 +400,11 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     memset(plan, 0, sizeof *plan); /* so that plans compare as bytes */
     const c1x1_kernels *kernels = c1x1_find_kernels(machine->isa, p->compute, &plan->isa);
     if (!kernels) return C1X1_BAD_DTYPE;
-    const view v = look_at(p, kernels);
+    view v = look_at(p, kernels);
+    v.small = c1x1_find_small(machine->isa, p->compute);
     const candidate c = choose(&v);
     const size_t run = c.is_gathered ? v.pixels : v.run;
-    const int pixels_are_m = c.role != C1X1_PIXELS_N;
+    const int pixels_are_m = !c1x1_pixels_are_n(c.role);
     plan->compute = p->compute;
     plan->role = c.role;
     plan->is_direct = c.is_direct;
@@ -393,12 +417,15 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     plan->k = p->c_in;
     plan->outer = v.pixels / run * p->groups;
     plan->threads = choose_threads(&v, thread_limit);
-    choose_k(&v, plan);
+    choose_k(&v, machine, plan);
     /* Even shares for the threads, then small enough to balance. */
     const double macs_per_pixel = (double)larger(p->c_in, 1) * (double)p->c_out;
-    const size_t per_task = smaller(divide_up(run, (size_t)plan->threads * 2 - 1),
+    const size_t shares = plan->threads > 1 ? 4 * (size_t)plan->threads : 1;
+    const size_t per_task = smaller(divide_up(run, shares),
                                     larger((size_t)(MACS_PER_TASK / macs_per_pixel), 1));
-    if (c.role == C1X1_DOT)
+    if (c.role == C1X1_SMALL)
+        plan_small(&v, per_task, plan);
+    else if (c.role == C1X1_DOT)
         plan_dot(&v, per_task, c.x_in_place, plan);
     else if (c.role == C1X1_PIXELS_M)
         plan_pixels_m(&v, machine, per_task, c.x_in_place, plan);
@@ -426,7 +453,7 @@ size_t c1x1_plan_thread_bytes(const c1x1_plan *plan) {
 }
 
 const char *c1x1_role_name(c1x1_role role) {
-    static const char *const names[] = {"pixels_m", "pixels_n", "dot"};
+    static const char *const names[] = {"pixels_m", "pixels_n", "dot", "small"};
     return names[role];
 }
 

@@ -27,17 +27,26 @@ const size_t c1x1_isa_count = sizeof c1x1_isas / sizeof c1x1_isas[0];
 
 static c1x1_machine machine;
 
-const c1x1_kernels *c1x1_find_kernels(const c1x1_isa *isa, c1x1_compute compute,
-                                      const c1x1_isa **owner) {
+static const c1x1_isa *find(const c1x1_isa *isa, c1x1_compute compute, int needs_small) {
     size_t i = 0;
     while (i < c1x1_isa_count && c1x1_isas[i] != isa) i++;
     for (; i < c1x1_isa_count; i++) {
-        if (c1x1_isas[i]->kernels[compute]) {
-            if (owner) *owner = c1x1_isas[i];
-            return c1x1_isas[i]->kernels[compute];
-        }
+        const c1x1_kernels *kernels = c1x1_isas[i]->kernels[compute];
+        if (kernels && (!needs_small || kernels->small[0][0])) return c1x1_isas[i];
     }
     return NULL;
+}
+
+const c1x1_kernels *c1x1_find_kernels(const c1x1_isa *isa, c1x1_compute compute,
+                                      const c1x1_isa **owner) {
+    const c1x1_isa *found = find(isa, compute, 0);
+    if (owner) *owner = found;
+    return found ? found->kernels[compute] : NULL;
+}
+
+const c1x1_kernels *c1x1_find_small(const c1x1_isa *isa, c1x1_compute compute) {
+    const c1x1_isa *found = find(isa, compute, 1);
+    return found ? found->kernels[compute] : NULL;
 }
 
 const c1x1_isa *c1x1_find_isa(const char *name) {

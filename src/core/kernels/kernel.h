@@ -12,6 +12,10 @@
  *        sixteen running sums, element p goes to sum p mod 16, folded 8+8, 4+4, 2+2, 1+1, then
  *        bias_n. b holds n rows of k.
  *
+ * small  c[p * N + o] = sum over i < K of b[p * K + i] * a[o, i], then bias_m[o]      p < n
+ *        pixels whose few channels lie side by side on both sides; K and N are constants. One chain
+ *        from zero. c may be b when K == N.
+ *
  * fold   c[j] = the same folding of sixteen rows a[0..15, j], then bias_m[0]. */
 #ifndef C1X1_KERNEL_H
 #define C1X1_KERNEL_H
@@ -40,7 +44,7 @@ typedef struct {
 
 typedef void (*c1x1_tile_fn)(const c1x1_tile *tile);
 
-enum { C1X1_MAX_MR = 24, C1X1_MAX_NV = 12, C1X1_MAX_DOT = 4 };
+enum { C1X1_MAX_MR = 24, C1X1_MAX_NV = 12, C1X1_MAX_DOT = 4, C1X1_MAX_SMALL = 4 };
 
 /* All kernels of one ISA for one compute dtype. A NULL entry means that tile does not fit the
  * registers. nv counts vectors of vl elements. */
@@ -53,6 +57,7 @@ typedef struct {
     /* [m - 1][nv - 1][is_masked]: (nv - 1) * vl < n <= nv * vl, unmasked when n == nv * vl */
     c1x1_tile_fn tile[C1X1_MAX_MR][C1X1_MAX_NV][2];
     c1x1_tile_fn dot[C1X1_MAX_MR][C1X1_MAX_DOT]; /* [m - 1][n - 1] */
+    c1x1_tile_fn small[C1X1_MAX_SMALL][C1X1_MAX_SMALL]; /* [K - 1][N - 1], or all NULL */
     c1x1_tile_fn fold;
 } c1x1_kernels;
 
@@ -71,6 +76,16 @@ extern const size_t c1x1_isa_count;
 /* The kernels that serve `compute` on a machine whose best ISA is `isa`; *owner gets their ISA. */
 const c1x1_kernels *c1x1_find_kernels(const c1x1_isa *isa, c1x1_compute compute,
                                       const c1x1_isa **owner);
+/* As c1x1_find_kernels, for the first that has small kernels. */
+const c1x1_kernels *c1x1_find_small(const c1x1_isa *isa, c1x1_compute compute);
 const c1x1_isa *c1x1_find_isa(const char *name);
+
+/* For bodies with constant sizes: their loops unroll and their arrays live in registers. */
+#define TILE_INLINE static inline __attribute__((always_inline))
+#ifdef __clang__
+#define C1X1_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define C1X1_UNROLL _Pragma("GCC unroll 32")
+#endif
 
 #endif

@@ -41,4 +41,8 @@
 #define vec_select(mask, yes, no) ((void)(mask), (yes))
 #define vec_add(a, b) ((a) + (b))
 #define vec_sum(v) (v)
+#define vec_deinterleave(x, p, K) \
+    for (int i_ = 0; i_ < (K); i_++) (x)[i_] = (p)[i_]
+#define vec_interleave(p, y, N) \
+    for (int o_ = 0; o_ < (N); o_++) (p)[o_] = (y)[o_]
 #endif

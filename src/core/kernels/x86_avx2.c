@@ -32,20 +32,24 @@
 #define NAME(x) x86_avx2_f32_##x
 #define DOTS DOTS_F32
 #include "tile_real.inc"
+#include "small_real.inc"
 static const c1x1_kernels x86_avx2_float32 = {
     .vl = VL, .mr = MR_OF_NV, .preferred = PREFERRED, .dot_mr = {0, 6, 3, 2, 1}, COST,
-    TILES(TILE_ENTRY) DOTS(DOT_ENTRY) .fold = NAME(fold)};
+    TILES(TILE_ENTRY) DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).fold = NAME(fold)};
 #undef NAME
 #undef DOTS
+#undef SMALLS
+#undef SMALL_ENTRY
 
 #define VEC_FLOAT64
 #include "vec_x86_avx2.h"
 #define NAME(x) x86_avx2_f64_##x
 #define DOTS DOTS_F64
 #include "tile_real.inc"
+#include "small_real.inc"
 static const c1x1_kernels x86_avx2_float64 = {
     .vl = VL, .mr = MR_OF_NV, .preferred = PREFERRED, .dot_mr = {0, 3, 1, 1, 0}, COST,
-    TILES(TILE_ENTRY) DOTS(DOT_ENTRY) .fold = NAME(fold)};
+    TILES(TILE_ENTRY) DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).fold = NAME(fold)};
 
 extern const c1x1_isa c1x1_isa_x86_avx2;
 const c1x1_isa c1x1_isa_x86_avx2 = {
