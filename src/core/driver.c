@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { ALIGNMENT = 64 };
+enum { ALIGNMENT = 64, ROWS_AHEAD = 4 };
 static const double SLICE_SECONDS = 0.05;
 
 /* What all threads of one call share. */
@@ -215,6 +215,10 @@ static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
     const c1x1_copy tail = {1, rest, 0, (ptrdiff_t)unit, 0};
     for (size_t row = 0; row < k; row++, from += step) {
         char *to = w->b + row * plan->nr * s->size;
+        /* Each row lies on pages of its own, beyond what the hardware fetches ahead. */
+        if (row + ROWS_AHEAD < k)
+            for (size_t byte = 0; byte < t->n * unit; byte += ALIGNMENT)
+                __builtin_prefetch(from + ROWS_AHEAD * step + byte);
         load(to, from, &full);
         if (rest) load(to + (ptrdiff_t)whole * panels.panel_bytes, from + whole * plan->nr * unit, &tail);
     }
@@ -288,31 +292,28 @@ static void store_block(const worker *w, const block *t) {
 }
 
 /* Sixteen running sums per result, each in a plane of the tile buffer, folded at the end. */
-static void multiply_chains(const shared *s, c1x1_tile_fn kernel, c1x1_tile *tile, size_t rows,
-                            char *sums, int is_last, char *c, ptrdiff_t ldc) {
+static void multiply_chains(const shared *s, c1x1_tile_fn kernel, c1x1_tile whole, size_t rows,
+                            char *sums, int is_last) {
     const ptrdiff_t size = (ptrdiff_t)s->size;
-    const size_t k = tile->k;
-    const char *a = tile->a, *b = tile->b;
-    const char *bias = tile->bias_m;
-    const ptrdiff_t ldb = tile->ldb;
-    tile->bias_m = NULL;
-    tile->ldb = ldb * C1X1_CHAINS;
-    tile->ldc = s->tile_ld;
+    c1x1_tile tile = whole;
+    tile.bias_m = NULL;
+    tile.ldb = whole.ldb * C1X1_CHAINS;
+    tile.ldc = s->tile_ld;
     for (size_t chain = 0; chain < C1X1_CHAINS; chain++) {
-        tile->k = chain_length(k, chain);
-        tile->a = a + (ptrdiff_t)chain * s->chain_ld * size;
-        tile->b = b + (ptrdiff_t)chain * ldb * size;
-        tile->c = sums + (ptrdiff_t)chain * s->tile_plane * size;
-        kernel(tile);
+        tile.k = chain_length(whole.k, chain);
+        tile.a = (const char *)whole.a + (ptrdiff_t)chain * s->chain_ld * size;
+        tile.b = (const char *)whole.b + (ptrdiff_t)chain * whole.ldb * size;
+        tile.c = sums + (ptrdiff_t)chain * s->tile_plane * size;
+        kernel(&tile);
     }
     if (!is_last) return;
     for (size_t i = 0; i < rows; i++) {
-        const ptrdiff_t row = (ptrdiff_t)i * s->tile_ld * size;
-        const c1x1_tile fold = {.n = tile->n,
-                                .a = sums + row,
-                                .lda = s->tile_plane,
-                                .c = c + (ptrdiff_t)i * ldc * size,
-                                .bias_m = bias ? bias + (ptrdiff_t)i * size : NULL};
+        const c1x1_tile fold = {
+            .n = whole.n,
+            .a = sums + (ptrdiff_t)i * s->tile_ld * size,
+            .lda = s->tile_plane,
+            .c = (char *)whole.c + (ptrdiff_t)i * whole.ldc * size,
+            .bias_m = whole.bias_m ? (const char *)whole.bias_m + (ptrdiff_t)i * size : NULL};
         s->kernels->fold(&fold);
     }
 }
@@ -324,20 +325,18 @@ typedef struct {
     ptrdiff_t ldc;
 } k_block;
 
-static void multiply(const worker *w, const block *t, const k_block *q, size_t i, size_t rows,
-                     size_t j, const char *panel) {
+/* The tile at row i, column j, for rows below the first to be reached by stepping a, c and bias_m. */
+static c1x1_tile tile_at(const worker *w, const block *t, const k_block *q, size_t i, size_t j,
+                         const char *panel) {
     const shared *s = w->s;
     const c1x1_plan *plan = s->plan;
     const ptrdiff_t size = (ptrdiff_t)s->size;
-    const size_t cols = smaller(plan->nr, t->n - j), vl = s->kernels->vl;
-    const int is_last = q->k0 + q->k == plan->k;
-    const char *bias = is_last ? t->bias : NULL;
-    char *c = q->c + ((ptrdiff_t)i * q->ldc + (ptrdiff_t)j) * size;
+    const char *bias = q->k0 + q->k == plan->k ? t->bias : NULL;
     c1x1_tile tile = {.k = q->k,
-                      .n = cols,
+                      .n = smaller(plan->nr, t->n - j),
                       .a = q->a.base + (ptrdiff_t)i * q->a.ld * size,
                       .b = panel,
-                      .c = c,
+                      .c = q->c + ((ptrdiff_t)i * q->ldc + (ptrdiff_t)j) * size,
                       .lda = q->a.ld,
                       .ldb = q->b.ld,
                       .ldc = q->ldc,
@@ -349,17 +348,37 @@ static void multiply(const worker *w, const block *t, const k_block *q, size_t i
         tile.bias_m = bias + (ptrdiff_t)(t->m0 + i) * size;
     else if (bias)
         tile.bias_n = bias + (ptrdiff_t)(t->n0 + j) * size;
-    if (plan->role == C1X1_DOT) {
-        s->kernels->dot[rows - 1][cols - 1](&tile);
-    } else {
-        const size_t nv = (cols + vl - 1) >> s->vl_log2;
-        const c1x1_tile_fn kernel = s->kernels->tile[rows - 1][nv - 1][cols != nv << s->vl_log2];
-        if (plan->chains > 1)
-            multiply_chains(s, kernel, &tile, rows,
-                            w->tile + ((ptrdiff_t)i * s->tile_ld + (ptrdiff_t)j) * size, is_last, c,
-                            q->ldc);
-        else
-            kernel(&tile);
+    return tile;
+}
+
+/* Tiles of at most `mr` rows from row i to row `end` of one panel; of even height, since a tile of one
+ * or two rows takes as long as one of four. */
+static void multiply_rows(const worker *w, const block *t, const k_block *q, size_t i, size_t end,
+                          size_t mr, size_t j, const char *panel) {
+    const shared *s = w->s;
+    const c1x1_plan *plan = s->plan;
+    const ptrdiff_t a_step = (ptrdiff_t)s->size * q->a.ld, c_step = (ptrdiff_t)s->size * q->ldc;
+    const size_t tiles = end - i <= mr ? 1 : (end - i + mr - 1) / mr;
+    const size_t low = tiles == 1 ? end - i : (end - i) / tiles;
+    size_t taller = end - i - low * tiles;
+    c1x1_tile tile = tile_at(w, t, q, i, j, panel);
+    const size_t nv = (tile.n + s->kernels->vl - 1) >> s->vl_log2;
+    const int is_masked = tile.n != nv << s->vl_log2;
+    for (size_t rows; i < end; i += rows) {
+        rows = low + (taller > 0);
+        taller -= taller > 0;
+        if (plan->role == C1X1_DOT) {
+            s->kernels->dot[rows - 1][tile.n - 1](&tile);
+        } else if (plan->chains > 1) {
+            char *sums = w->tile + ((ptrdiff_t)i * s->tile_ld + (ptrdiff_t)j) * (ptrdiff_t)s->size;
+            multiply_chains(s, s->kernels->tile[rows - 1][nv - 1][is_masked], tile, rows, sums,
+                            q->k0 + q->k == plan->k);
+        } else {
+            s->kernels->tile[rows - 1][nv - 1][is_masked](&tile);
+        }
+        tile.a = (const char *)tile.a + (ptrdiff_t)rows * a_step;
+        tile.c = (char *)tile.c + (ptrdiff_t)rows * c_step;
+        if (tile.bias_m) tile.bias_m = (const char *)tile.bias_m + rows * s->size;
     }
 }
 
@@ -392,7 +411,7 @@ static void run_block(worker *w, const block *t) {
             for (size_t i = 0; i < t->m; i += plan->mr) {
                 const char *panel = q.b.base;
                 for (size_t j = 0; j < t->n; j += plan->nr, panel += q.b.panel_bytes)
-                    multiply(w, t, &q, i, smaller(plan->mr, t->m - i), j, panel);
+                    multiply_rows(w, t, &q, i, smaller(i + plan->mr, t->m), plan->mr, j, panel);
             }
         } else {
             const char *panel = q.b.base;
@@ -401,8 +420,7 @@ static void run_block(worker *w, const block *t) {
                 const size_t cols = smaller(plan->nr, t->n - j);
                 const size_t mr = s->kernels->mr[(cols + s->kernels->vl - 1) >> s->vl_log2];
                 if (plan->b == C1X1_PACK_PANEL) pack_panel(w, t, j, q.k0, q.k, w->b);
-                for (size_t i = 0; i < t->m; i += mr)
-                    multiply(w, t, &q, i, smaller(mr, t->m - i), j, panel);
+                multiply_rows(w, t, &q, 0, t->m, mr, j, panel);
             }
         }
         q.k0 += q.k;

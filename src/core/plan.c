@@ -11,6 +11,8 @@
 /* Cycles, measured (decision 0005). */
 static const double TILE_CALL = 12;          /* entering and leaving a kernel */
 static const double TILE_STORE = 1;          /* per vector of results */
+static const double PANEL_VECTOR = 1.4;       /* per vector of b fetched from beyond L1 */
+static const double PLANE_ROW = 4;           /* per row of a tile that starts on a page of its own */
 static const double COPY_DENSE = 0.3;        /* per element copied along memory */
 static const double COPY_STRIDED = 2.2;      /* per element converted, transposed or scattered */
 static const double MACS_PER_THREAD = 5e5;   /* below this another thread costs more than it gives */
@@ -79,34 +81,32 @@ static double greater(double a, double b) { return a > b ? a : b; }
 
 /* One step along k of an m x nv tile. */
 static double step_cost(const c1x1_kernels *s, double m, double nv) {
-    return greater(greater(m * nv / s->fma_per_cycle, (m + nv) / s->loads_per_cycle),
-                   s->fma_latency);
+    const double in_registers =
+        greater(m * nv / s->fma_per_cycle, greater((m + nv) / s->loads_per_cycle, s->fma_latency));
+    return greater(in_registers, nv * PANEL_VECTOR);
 }
 
-/* All panels of an m x n result with tiles of mr x nv vectors. */
-static double grid_cost(const view *v, size_t m, size_t n, double steps, unsigned mr, unsigned nv) {
+/* All panels of an m x n result with tiles of mr x nv vectors, rows shared out evenly. */
+static double grid_cost(const view *v, size_t m, size_t n, double steps, unsigned mr, unsigned nv,
+                        double row_cost) {
     const c1x1_kernels *s = v->kernels;
-    const size_t nr = (size_t)nv * s->vl, rows = m / mr, rest = m % mr, panels = n / nr;
+    const size_t nr = (size_t)nv * s->vl, panels = n / nr;
     const size_t tail = (n % nr + s->vl - 1) / s->vl;
+    const double tiles = (double)((m + mr - 1) / mr), rows = (double)m / tiles;
     double cost = 0;
-    for (int is_tail = 0; is_tail < 2; is_tail++) {
-        const double width = (double)(is_tail ? tail : nv);
-        const double count = is_tail ? (tail > 0) : (double)panels;
-        if (count <= 0) continue;
-        double panel = (double)rows * (steps * step_cost(s, mr, width) + TILE_CALL +
-                                       mr * width * TILE_STORE);
-        if (rest)
-            panel += steps * step_cost(s, (double)rest, width) + TILE_CALL +
-                     (double)rest * width * TILE_STORE;
-        cost += count * panel;
-    }
+    if (panels)
+        cost += (double)panels * tiles *
+                (steps * step_cost(s, rows, nv) + TILE_CALL + rows * (nv * TILE_STORE + row_cost));
+    if (tail)
+        cost += tiles * (steps * step_cost(s, rows, (double)tail) + TILE_CALL +
+                         rows * ((double)tail * TILE_STORE + row_cost));
     return cost;
 }
 
 /* What a candidate pays to bring x in and results out through buffers. */
 static double copy_cost(const view *v, const candidate *c) {
     const c1x1_problem *p = v->problem;
-    double cost = 0;
+    double cost = 0, weights = 0;
     if (!c->x_in_place) {
         const ptrdiff_t along =
             c->role == C1X1_PIXELS_N && p->dims ? p->dim[p->dims - 1].x_stride : p->x_channel;
@@ -114,20 +114,24 @@ static double copy_cost(const view *v, const candidate *c) {
         cost += (double)p->c_in * (is_dense ? COPY_DENSE : COPY_STRIDED);
     }
     if (!c->is_direct) cost += (double)p->c_out * COPY_STRIDED;
+    if (c->role == C1X1_PIXELS_M && !p->packed) {
+        const int is_dense = w_is_native(v) && is_unit(p->w_out, v->size);
+        weights = (double)p->c_in * (double)p->c_out * (is_dense ? COPY_DENSE : COPY_STRIDED);
+    }
     if (v->chains > 1 && c->role == C1X1_PIXELS_N)
         cost += (double)p->c_out * C1X1_CHAINS * COPY_DENSE;
-    return cost * (double)v->pixels;
+    return cost * (double)v->pixels + weights;
 }
 
 /* The panel width for w as the vector side: a function of the channels alone, since weights are
  * packed before any image is seen. */
-static unsigned best_nv(const view *v, size_t n, double steps, size_t rows) {
+static unsigned best_nv(const view *v, size_t n, double steps, size_t rows, double row_cost) {
     const c1x1_kernels *s = v->kernels;
     unsigned best = s->preferred[0];
     double lowest = -1;
     for (const unsigned *nv = s->preferred; *nv; nv++) {
-        const double cost = grid_cost(v, rows, n, steps, s->mr[*nv], *nv);
-        if (lowest < 0 || cost < lowest * 0.98) {
+        const double cost = grid_cost(v, rows, n, steps, s->mr[*nv], *nv, row_cost);
+        if (lowest < 0 || cost < lowest * 0.99) {
             lowest = cost;
             best = *nv;
         }
@@ -141,7 +145,7 @@ unsigned c1x1_panel_width(const c1x1_machine *machine, c1x1_compute compute, siz
                           size_t c_out) {
     const c1x1_kernels *kernels = c1x1_find_kernels(machine->isa, compute, NULL);
     const view v = {.kernels = kernels};
-    return kernels->vl * best_nv(&v, c_out, (double)c_in, MANY_ROWS);
+    return kernels->vl * best_nv(&v, c_out, (double)c_in, MANY_ROWS, 0);
 }
 
 static candidate evaluate(const view *v, c1x1_role role, int is_gathered) {
@@ -155,9 +159,9 @@ static candidate evaluate(const view *v, c1x1_role role, int is_gathered) {
         c.x_in_place = !is_gathered && v->x_is_native && (!last || is_unit(last->x_stride, v->size));
         c.is_direct = !is_gathered && v->out_is_native && (!last || is_unit(last->out_stride, v->size));
         const double steps = (double)p->c_in / v->chains;
-        c.nv = best_nv(v, run, steps, p->c_out);
+        c.nv = best_nv(v, run, steps, p->c_out, PLANE_ROW);
         c.mr = s->mr[c.nv];
-        c.cost = v->chains * grid_cost(v, p->c_out, run, steps, c.mr, c.nv);
+        c.cost = v->chains * grid_cost(v, p->c_out, run, steps, c.mr, c.nv, PLANE_ROW);
     } else {
         c.x_in_place = !is_gathered && v->x_is_native && is_unit(p->x_channel, v->size);
         c.is_direct = !is_gathered && v->out_is_native && is_unit(p->out_channel, v->size);
@@ -174,9 +178,9 @@ static candidate evaluate(const view *v, c1x1_role role, int is_gathered) {
                      ((double)p->c_in / C1X1_CHAINS * vecs * step_cost(s, c.mr, n) / c.mr +
                       4.0 * n + TILE_CALL / c.mr);
         } else {
-            c.nv = best_nv(v, p->c_out, (double)p->c_in, MANY_ROWS);
+            c.nv = best_nv(v, p->c_out, (double)p->c_in, MANY_ROWS, 0);
             c.mr = s->mr[c.nv];
-            c.cost = grid_cost(v, run, p->c_out, (double)p->c_in, c.mr, c.nv);
+            c.cost = grid_cost(v, run, p->c_out, (double)p->c_in, c.mr, c.nv, 0);
         }
     }
     if (p->overlap == C1X1_SAME_PIXELS) c.x_in_place = 0;
@@ -261,12 +265,21 @@ static void choose_k(const view *v, const c1x1_machine *machine, c1x1_plan *plan
     if (plan->kc < plan->k && v->problem->overlap == C1X1_SAME_PIXELS) plan->is_direct = 0;
 }
 
+/* Rows of a that stay in L2 while b passes. Rows that lie a multiple of a page apart share few cache
+ * sets, which hold fewer of them. */
+static size_t rows_in_l2(const c1x1_machine *machine, ptrdiff_t row_stride, size_t row_bytes) {
+    const size_t rows = pixels_within(machine->l2_bytes / 2, row_bytes);
+    const int is_aliased = row_stride != 0 && row_stride % 4096 == 0;
+    return is_aliased ? smaller(rows, machine->l2_bytes / 8192) : rows;
+}
+
 /* w as the vector side. A block of pixels stays in L2 while panels of w pass through L1. */
 static void plan_pixels_m(const view *v, const c1x1_machine *machine, size_t per_task,
                           int x_in_place, c1x1_plan *plan) {
     const c1x1_problem *p = v->problem;
     const size_t w_bytes = plan->k * plan->n * v->size;
-    const size_t l2_rows = pixels_within(machine->l2_bytes / 2, plan->kc * v->size);
+    const ptrdiff_t x_step = x_in_place && p->dims ? p->dim[p->dims - 1].x_stride : 0;
+    const size_t l2_rows = rows_in_l2(machine, x_step, plan->kc * v->size);
     const int is_apart = p->overlap == C1X1_APART;
     const int w_in_l1 = w_bytes <= machine->l1_bytes / 2;
     const c1x1_weights *packed = p->packed;
@@ -296,12 +309,13 @@ static void plan_pixels_n(const view *v, const c1x1_machine *machine, size_t per
     const c1x1_problem *p = v->problem;
     const int w_in_place = w_is_native(v) && is_unit(p->w_in, v->size) && v->chains == 1;
     const int is_apart = p->overlap == C1X1_APART;
-    const size_t l2_rows = pixels_within(machine->l2_bytes / 2, plan->kc * v->size);
+    const size_t l2_rows = rows_in_l2(machine, w_in_place ? p->w_out : 0, plan->kc * v->size);
     plan->a = w_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
     plan->b = x_in_place && (plan->m <= plan->mr || v->chains > 1) ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
     plan->order = C1X1_PANELS_OUTSIDE;
     plan->mc = is_apart ? even_block(plan->m, l2_rows, plan->mr) : plan->m;
-    size_t nc = per_task;
+    size_t nc = plan->b == C1X1_PACK_BLOCK ? plan->n : per_task;
+    if (plan->threads > 1) nc = smaller(nc, divide_up(plan->n * plan->outer, 4 * (size_t)plan->threads));
     if (plan->b == C1X1_PACK_BLOCK) {
         /* Pixels that interleave channels are turned within L1; planes are read in long runs. */
         const c1x1_dim *last = p->dims ? &p->dim[p->dims - 1] : NULL;
