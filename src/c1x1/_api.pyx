@@ -304,12 +304,21 @@ cdef ndarray read_bias(object bias, size_t c_out, int typenum):
     return np.ascontiguousarray(np.broadcast_to(b, (c_out,)), dtype=compute)
 
 
-cdef ndarray check_out(object out, tuple shape, object dtype):
-    if not isinstance(out, np.ndarray):
+cdef ndarray check_out(object out, const cnp.npy_intp *shape, int ndim, int typenum):
+    cdef ndarray a
+    cdef int d
+    if not cnp.PyArray_Check(out):
         raise TypeError(f"out must be a NumPy array, not {type(out).__name__}")
-    cdef ndarray a = <ndarray>out
-    if (<object>a).shape != shape:
-        raise ValueError(f"out has shape {(<object>a).shape}; expected {shape}: pass out=np.empty({shape}, {str(dtype)!r})")
+    a = <ndarray>out
+    fits = cnp.PyArray_NDIM(a) == ndim
+    for d in range(ndim if fits else 0):
+        fits = fits and cnp.PyArray_DIM(a, d) == shape[d]
+    if fits and cnp.PyArray_TYPE(a) == typenum and cnp.PyArray_ISWRITEABLE(a):
+        return a
+    dtype = <object>cnp.PyArray_DescrFromType(typenum)
+    if not fits:
+        wanted = tuple([shape[d] for d in range(ndim)])
+        raise ValueError(f"out has shape {out.shape}; expected {wanted}: pass out=np.empty({wanted}, {str(dtype)!r})")
     if not cnp.PyArray_ISWRITEABLE(a):
         raise ValueError("out is read-only: pass a writable array")
     if dtype_of(cnp.PyArray_TYPE(a)) < 0:
@@ -420,8 +429,7 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
     elif out_ is None:
         out = target = <ndarray>cnp.PyArray_EMPTY(d, shape, typenum, 0)
     else:
-        result_dtype = <object>cnp.PyArray_DescrFromType(typenum)
-        out = check_out(out_, tuple([shape[axis] for axis in range(d)]), result_dtype)
+        out = check_out(out_, shape, d, typenum)
         target = out
         if cnp.PyArray_ISBYTESWAPPED(out):
             target = np.empty((<object>out).shape, out.dtype.newbyteorder("="))

@@ -87,8 +87,8 @@ cdef extern from "kernels/kernel.h" nogil:
         unsigned vl
         unsigned mr[13]
         unsigned dot_mr[5]
-        c1x1_tile_fn tile[24][12][2]
-        c1x1_tile_fn dot[24][4]
+        c1x1_tile_fn tile[8][12][2]
+        c1x1_tile_fn dot[8][4]
         c1x1_tile_fn fold
     ctypedef struct c1x1_isa_row "c1x1_isa":
         const char *name

@@ -309,8 +309,12 @@ static void plan_pixels_n(const view *v, const c1x1_machine *machine, size_t per
     const c1x1_problem *p = v->problem;
     const int w_in_place = w_is_native(v) && is_unit(p->w_in, v->size) && v->chains == 1;
     const int is_apart = p->overlap == C1X1_APART;
-    const size_t l2_rows = rows_in_l2(machine, w_in_place ? p->w_out : 0, plan->kc * v->size);
-    plan->a = w_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
+    /* Rows a page apart fall into the same few cache sets: a copy is cheaper than the misses, once
+     * several panels use it. */
+    const int is_aliased = p->w_out % 4096 == 0 && plan->n >= 4 * (size_t)plan->nr;
+    const int a_in_place = w_in_place && !is_aliased;
+    const size_t l2_rows = rows_in_l2(machine, a_in_place ? p->w_out : 0, plan->kc * v->size);
+    plan->a = a_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
     plan->b = x_in_place && (plan->m <= plan->mr || v->chains > 1) ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
     plan->order = C1X1_PANELS_OUTSIDE;
     plan->mc = is_apart ? even_block(plan->m, l2_rows, plan->mr) : plan->m;

@@ -44,7 +44,7 @@ typedef struct {
 
 typedef void (*c1x1_tile_fn)(const c1x1_tile *tile);
 
-enum { C1X1_MAX_MR = 24, C1X1_MAX_NV = 12, C1X1_MAX_DOT = 4, C1X1_MAX_SMALL = 4 };
+enum { C1X1_MAX_MR = 8, C1X1_MAX_NV = 12, C1X1_MAX_DOT = 4, C1X1_MAX_SMALL = 4 };
 
 /* All kernels of one ISA for one compute dtype. A NULL entry means that tile does not fit the
  * registers. nv counts vectors of vl elements. */

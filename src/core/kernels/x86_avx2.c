@@ -6,16 +6,15 @@
  *   i = 5   [acc50]   [acc51]
  *
  * Twelve accumulators keep both FMA ports busy over a latency of four to five cycles. The other
- * shapes with at most twelve (12x1, 4x3, 3x4, 2x6, 1x12) serve thin problems and tails. */
+ * shapes (8x1, 4x3, 3x4, 2x6, 1x12 vectors) serve thin problems and tails. */
 #include "kernel.h"
 
-/* every m x nv with m * nv <= 12 */
-#define TILES(X)                                                                              \
-    X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(9, 1) X(10, 1) X(11, 1) \
-    X(12, 1) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2) X(1, 3) X(2, 3) X(3, 3) X(4, 3)  \
-    X(1, 4) X(2, 4) X(3, 4) X(1, 5) X(2, 5) X(1, 6) X(2, 6) X(1, 7) X(1, 8) X(1, 9) X(1, 10)  \
-    X(1, 11) X(1, 12)
-#define MR_OF_NV {0, 12, 6, 4, 3, 2, 2, 1, 1, 1, 1, 1, 1}
+/* every m x nv with m * nv <= 12 and m <= 8: more rows take more pointers than there are registers */
+#define TILES(X)                                                                            \
+    X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(1, 2) X(2, 2) X(3, 2) \
+    X(4, 2) X(5, 2) X(6, 2) X(1, 3) X(2, 3) X(3, 3) X(4, 3) X(1, 4) X(2, 4) X(3, 4) X(1, 5) \
+    X(2, 5) X(1, 6) X(2, 6) X(1, 7) X(1, 8) X(1, 9) X(1, 10) X(1, 11) X(1, 12)
+#define MR_OF_NV {0, 8, 6, 4, 3, 2, 2, 1, 1, 1, 1, 1, 1}
 #define PREFERRED {2, 1, 3, 4, 6, 12, 8}
 #define COST .fma_per_cycle = 2, .loads_per_cycle = 2, .fma_latency = 4
 

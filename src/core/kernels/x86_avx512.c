@@ -5,20 +5,19 @@
  *     ..      ..        ..      ..      ..        registers: 24 acc + 4 b + 1 a = 29 of 32
  *   i = 5   [acc50]   [acc51] [acc52] [acc53]
  *
- * 24 accumulators in every shape (24x1, 12x2, 8x3, 6x4, ... 2x12); a b that one row alone uses is
- * an FMA's memory operand, an a that one column alone uses its embedded broadcast. */
+ * The other shapes (8x1, 8x2, 8x3, 4x6, 3x8, 2x12 vectors) serve thin problems and tails. Eight
+ * accumulators are enough to keep two FMA ports busy; more than eight rows would take more pointers
+ * than there are general registers. */
 #include "kernel.h"
 
-/* every m x nv with m * nv <= 24 and nv <= 12 */
-#define TILES(X)                                                                               \
-    X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(9, 1) X(10, 1) X(11, 1)  \
-    X(12, 1) X(13, 1) X(14, 1) X(15, 1) X(16, 1) X(17, 1) X(18, 1) X(19, 1) X(20, 1) X(21, 1)  \
-    X(22, 1) X(23, 1) X(24, 1) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(5, 2) X(6, 2) X(7, 2) X(8, 2) \
-    X(9, 2) X(10, 2) X(11, 2) X(12, 2) X(1, 3) X(2, 3) X(3, 3) X(4, 3) X(5, 3) X(6, 3) X(7, 3) \
-    X(8, 3) X(1, 4) X(2, 4) X(3, 4) X(4, 4) X(5, 4) X(6, 4) X(1, 5) X(2, 5) X(3, 5) X(4, 5)    \
-    X(1, 6) X(2, 6) X(3, 6) X(4, 6) X(1, 7) X(2, 7) X(3, 7) X(1, 8) X(2, 8) X(3, 8) X(1, 9)    \
-    X(2, 9) X(1, 10) X(2, 10) X(1, 11) X(2, 11) X(1, 12) X(2, 12)
-#define MR_OF_NV {0, 24, 12, 8, 6, 4, 4, 3, 3, 2, 2, 2, 2}
+/* every m x nv with m * nv <= 24, nv <= 12 and m <= 8 */
+#define TILES(X)                                                                                 \
+    X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(1, 2) X(2, 2) X(3, 2)      \
+    X(4, 2) X(5, 2) X(6, 2) X(7, 2) X(8, 2) X(1, 3) X(2, 3) X(3, 3) X(4, 3) X(5, 3) X(6, 3)      \
+    X(7, 3) X(8, 3) X(1, 4) X(2, 4) X(3, 4) X(4, 4) X(5, 4) X(6, 4) X(1, 5) X(2, 5) X(3, 5)      \
+    X(4, 5) X(1, 6) X(2, 6) X(3, 6) X(4, 6) X(1, 7) X(2, 7) X(3, 7) X(1, 8) X(2, 8) X(3, 8)      \
+    X(1, 9) X(2, 9) X(1, 10) X(2, 10) X(1, 11) X(2, 11) X(1, 12) X(2, 12)
+#define MR_OF_NV {0, 8, 8, 8, 6, 4, 4, 3, 3, 2, 2, 2, 2}
 #define PREFERRED {4, 2, 3, 1, 6, 8, 12}
 #define COST .fma_per_cycle = 2, .loads_per_cycle = 2, .fma_latency = 4
 
