@@ -15,6 +15,7 @@ import json
 import math
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -72,7 +73,7 @@ PEERS = {"numpy": peer_numpy, "conv": peer_c1x1_conv, "pointwise": peer_c1x1_poi
 
 
 def serve(name):
-    """A peer's process: reads [shape, layout, seconds] lines, answers with [seconds a call] lines."""
+    """A peer's process: reads [shape, layout, seconds] lines, answers with seconds a call."""
     import numpy as np
 
     cases = {}
@@ -111,23 +112,37 @@ class Peer:
 
     def __init__(self, name, threads, isa):
         count = str(threads)
-        env = os.environ | {"OMP_NUM_THREADS": count, "OPENBLAS_NUM_THREADS": count, "MKL_NUM_THREADS": count}
+        env = os.environ | {
+            "OMP_NUM_THREADS": count,
+            "OPENBLAS_NUM_THREADS": count,
+            "MKL_NUM_THREADS": count,
+        }
         if isa and name != "numpy":
             env["C1X1_ISA"] = isa
         self.process = subprocess.Popen(
             [sys.executable, __file__, "--serve", name],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=env,
+        )
 
     def time(self, shape, layout, budget):
+        """Asks for one measurement; the process sleeps before and after.
+
+        An idle pool's threads spin for a while, on a CPU that the next peer needs.
+        """
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.write(json.dumps([shape, layout, budget]) + "\n")
         self.process.stdin.flush()
         answer = json.loads(self.process.stdout.readline())
+        self.process.send_signal(signal.SIGSTOP)
         if "error" in answer:
             raise SystemExit(answer["error"])
         return answer["seconds"]
 
     def close(self):
+        self.process.send_signal(signal.SIGCONT)
         self.process.stdin.close()
         self.process.wait()
 
@@ -146,7 +161,15 @@ def measure(names, shapes, layouts, threads, rounds, budget, isa):
                 for _ in range(rounds):
                     for name in names:
                         seconds[name].append(peers[name].time(shape, layout, budget))
-                rows.append({"shape": label, "sizes": shape, "layout": layout, "threads": count, "seconds": seconds})
+                rows.append(
+                    {
+                        "shape": label,
+                        "sizes": shape,
+                        "layout": layout,
+                        "threads": count,
+                        "seconds": seconds,
+                    }
+                )
                 if sys.stderr.isatty():
                     print(f"\r{len(rows)}/{total} {label:<28}", end="", file=sys.stderr, flush=True)
         for peer in peers.values():
@@ -158,19 +181,26 @@ def measure(names, shapes, layouts, threads, rounds, budget, isa):
 
 def ratio(row, ours, peer):
     """How many times faster ours is: the median over rounds."""
-    return statistics.median(p / o for p, o in zip(row["seconds"][peer], row["seconds"][ours], strict=True))
+    return statistics.median(
+        p / o for p, o in zip(row["seconds"][peer], row["seconds"][ours], strict=True)
+    )
 
 
 def report(rows, ours, peers):
     for threads, layout in sorted({(r["threads"], r["layout"]) for r in rows}):
         part = [r for r in rows if (r["threads"], r["layout"]) == (threads, layout)]
         print(f"\n{threads} thread{'s' * (threads > 1)}, channels {layout}")
-        print(f"{'shape':<24}{'ms':>9}{'GFLOP/s':>9}" + "".join(f"{f'{o}/{p}':>18}" for o in ours for p in peers))
+        print(
+            f"{'shape':<24}{'ms':>9}{'GFLOP/s':>9}"
+            + "".join(f"{f'{o}/{p}':>18}" for o in ours for p in peers)
+        )
         for row in part:
             n, h, w, c_in, c_out = row["sizes"]
             best = statistics.median(row["seconds"][ours[-1]])
-            print(f"{row['shape']:<24}{best * 1e3:9.3f}{2e-9 * n * h * w * c_in * c_out / best:9.1f}"
-                  + "".join(f"{ratio(row, o, p):18.2f}" for o in ours for p in peers))  # fmt: skip
+            print(
+                f"{row['shape']:<24}{best * 1e3:9.3f}{2e-9 * n * h * w * c_in * c_out / best:9.1f}"
+                + "".join(f"{ratio(row, o, p):18.2f}" for o in ours for p in peers)
+            )
         for o in ours:
             for p in peers:
                 ratios = [ratio(r, o, p) for r in part]
@@ -179,7 +209,9 @@ def report(rows, ours, peers):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--layout", choices=["last", "first", "both"], default="both")
     parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, os.cpu_count() or 1}))
     parser.add_argument("--only", default="*", help="shapes whose name matches")
@@ -192,14 +224,18 @@ def main():
     if args.serve:
         serve(args.serve)
         return
-    shapes = {k: v for k, v in json.loads(SHAPES.read_text()).items() if k != "_" and fnmatch.fnmatch(k, args.only)}
+    shapes = {
+        k: v
+        for k, v in json.loads(SHAPES.read_text()).items()
+        if k != "_" and fnmatch.fnmatch(k, args.only)
+    }
     layouts = ["last", "first"] if args.layout == "both" else [args.layout]
     rows = measure(list(PEERS), shapes, layouts, args.threads, args.rounds, args.budget, args.isa)
-    import numpy
+    import numpy as np
 
     import c1x1
 
-    print(f"c1x1 {c1x1.__version__}, NumPy {numpy.__version__}, Python {platform.python_version()}")
+    print(f"c1x1 {c1x1.__version__}, NumPy {np.__version__}, Python {platform.python_version()}")
     report(rows, ["conv", "pointwise"], ["numpy"])
     if args.json:
         args.json.write_text(json.dumps(rows, indent=1))

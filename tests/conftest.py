@@ -20,7 +20,9 @@ ISAS = [
         marks=()
         if name in runnable_isas()
         else pytest.mark.skip(
-            reason=f"{name}: this CPU lacks {', '.join(missing)}" if missing else f"{name}: above C1X1_ISA"
+            reason=f"{name}: this CPU lacks {', '.join(missing)}"
+            if missing
+            else f"{name}: above C1X1_ISA"
         ),
     )
     for name, missing in {name: missing for name, _, missing in reversed(_core.isas())}.items()

@@ -37,7 +37,21 @@ class Guarded:
         return memory[start : start + nbytes].view(dtype).reshape(shape)
 
 
-CASES = [(1, 1), (3, 3), (3, 1), (4, 3), (5, 2), (12, 4), (16, 1), (17, 4), (33, 3), (8, 5), (20, 10), (7, 33), (64, 50)]
+CASES = [
+    (1, 1),
+    (3, 3),
+    (3, 1),
+    (4, 3),
+    (5, 2),
+    (12, 4),
+    (16, 1),
+    (17, 4),
+    (33, 3),
+    (8, 5),
+    (20, 10),
+    (7, 33),
+    (64, 50),
+]
 
 
 @pytest.mark.parametrize("layout", ["WC", "CW"])
@@ -45,12 +59,17 @@ CASES = [(1, 1), (3, 3), (3, 1), (4, 3), (5, 2), (12, 4), (16, 1), (17, 4), (33,
 @pytest.mark.parametrize(("c_in", "c_out"), CASES)
 def test_guard_pages(isa, c_in, c_out, dtype, layout):
     w_dtype = np.float32 if dtype == np.uint8 else dtype
-    guards = [Guarded(200 * c * 8) for c in (c_in, c_out)] + [Guarded(c_in * c_out * 8), Guarded(c_out * 8)]
+    guards = [Guarded(200 * c * 8) for c in (c_in, c_out)] + [
+        Guarded(c_in * c_out * 8),
+        Guarded(c_out * 8),
+    ]
     for pixels in (1, 2, 7, 15, 33, 64, 101):
         for at_end in (False, True):
             last = layout == "WC"
             x = guards[0].array((pixels, c_in) if last else (c_in, pixels), dtype, at_end=at_end)
-            out = guards[1].array((pixels, c_out) if last else (c_out, pixels), w_dtype, at_end=at_end)
+            out = guards[1].array(
+                (pixels, c_out) if last else (c_out, pixels), w_dtype, at_end=at_end
+            )
             w = guards[2].array((c_in, c_out) if last else (c_out, c_in), w_dtype, at_end=at_end)
             bias = guards[3].array((c_out,), w_dtype, at_end=at_end)
             x[...] = np.arange(x.size).reshape(x.shape) % 7

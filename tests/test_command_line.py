@@ -15,8 +15,13 @@ from c1x1 import _core, _demo, _png, _selftest
 
 
 def run(*arguments, cwd=None):
-    return subprocess.run([sys.executable, "-m", "c1x1", *map(str, arguments)], cwd=cwd,
-                          capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        [sys.executable, "-m", "c1x1", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def picture(shape, seed=0):
@@ -43,8 +48,14 @@ def test_usage_error_and_help(tmp_path):
 def test_demo_of_the_shipped_photograph(tmp_path):
     done = run("demo", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    for words in ("28x28x192", "28x28x1.", "28x28x32", "2*4 + 3*8 = 32", "Rec. 709",
-                  str(tmp_path / "c1x1-demo")):
+    for words in (
+        "28x28x192",
+        "28x28x1.",
+        "28x28x32",
+        "2*4 + 3*8 = 32",
+        "Rec. 709",
+        str(tmp_path / "c1x1-demo"),
+    ):
         assert words in done.stdout
     original = _png.read(tmp_path / "c1x1-demo" / "photograph.png")
     grey = _png.read(tmp_path / "c1x1-demo" / "grey.png")
@@ -65,8 +76,9 @@ def test_demo_of_a_picture_of_ones_own(tmp_path, shape):
     assert done.returncode == 0, done.stderr
     assert "7x9x3" in done.stdout
     kept = _png.read(tmp_path / "there" / "photograph.png")
-    np.testing.assert_array_equal(kept, image[..., :3] if len(shape) == 3
-                                  else np.stack([image] * 3, axis=-1))
+    np.testing.assert_array_equal(
+        kept, image[..., :3] if len(shape) == 3 else np.stack([image] * 3, axis=-1)
+    )
 
 
 @pytest.mark.parametrize("has_pillow", [True, False])
@@ -140,8 +152,9 @@ def test_selftest_outlives_an_exception(monkeypatch):
 
 
 @pytest.mark.parametrize("row_filter", [0, 1, 2, 3, 4, None])
-@pytest.mark.parametrize("shape", [(1, 1), (6, 5), (6, 5, 3), (5, 6, 4), (1, 9, 3), (9, 1, 4)],
-                         ids=str)
+@pytest.mark.parametrize(
+    "shape", [(1, 1), (6, 5), (6, 5, 3), (5, 6, 4), (1, 9, 3), (9, 1, 4)], ids=str
+)
 def test_png_comes_back_as_it_went(shape, row_filter):
     image = picture(shape)
     data = _png.encode(image, row_filter=row_filter)
@@ -165,34 +178,48 @@ def chunk(kind, body):
 
 def hand_made(*, depth=8, colour=0, interlace=0, size=(2, 2), pixels=b"\0ab\0cd"):
     header = struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, interlace)
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
-            + chunk(b"IDAT", zlib.compress(pixels)) + chunk(b"IEND", b""))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(pixels))
+        + chunk(b"IEND", b"")
+    )
 
 
-@pytest.mark.parametrize("data, words", [
-    (b"GIF89a", "not a PNG"),
-    (hand_made(depth=16), "16 bits"),
-    (hand_made(colour=3), "colour type 3"),
-    (hand_made(interlace=1), "interlaced"),
-    (hand_made(size=(0, 2)), "0 x 2 pixels"),
-    (hand_made(size=(1 << 30, 1 << 30)), "pixels; expected"),
-    (hand_made(pixels=b"\0ab"), "expected 6 bytes of pixels, found 3"),
-    (hand_made(pixels=bytes(1000)), "found more"),
-    (hand_made(pixels=b"\0ab\7cd"), "row 1 has filter 7"),
-    (hand_made()[:-4], "cut short"),
-    (hand_made()[:-12], "no end chunk"),
-    (hand_made()[:40], "cut short"),
-    (hand_made().replace(b"IDAT", b"IDAX"), "checksum"),
-    (b"\x89PNG\r\n\x1a\n" + chunk(b"IEND", b""), "begin with a header"),
-])
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"GIF89a", "not a PNG"),
+        (hand_made(depth=16), "16 bits"),
+        (hand_made(colour=3), "colour type 3"),
+        (hand_made(interlace=1), "interlaced"),
+        (hand_made(size=(0, 2)), "0 x 2 pixels"),
+        (hand_made(size=(1 << 30, 1 << 30)), "pixels; expected"),
+        (hand_made(pixels=b"\0ab"), "expected 6 bytes of pixels, found 3"),
+        (hand_made(pixels=bytes(1000)), "found more"),
+        (hand_made(pixels=b"\0ab\7cd"), "row 1 has filter 7"),
+        (hand_made()[:-4], "cut short"),
+        (hand_made()[:-12], "no end chunk"),
+        (hand_made()[:40], "cut short"),
+        (hand_made().replace(b"IDAT", b"IDAX"), "checksum"),
+        (b"\x89PNG\r\n\x1a\n" + chunk(b"IEND", b""), "begin with a header"),
+    ],
+)
 def test_png_that_cannot_be_read_says_why(data, words):
     assert _png.decode(hand_made()).tolist() == [[97, 98], [99, 100]]
     with pytest.raises(ValueError, match=words):
         _png.decode(data)
 
 
-@pytest.mark.parametrize("image", [np.zeros((2, 2)), np.zeros((2, 2, 2), np.uint8),
-                                   np.zeros((0, 2), np.uint8), np.zeros(3, np.uint8)])
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.zeros((2, 2)),
+        np.zeros((2, 2, 2), np.uint8),
+        np.zeros((0, 2), np.uint8),
+        np.zeros(3, np.uint8),
+    ],
+)
 def test_png_that_cannot_be_written_says_why(image):
     with pytest.raises(ValueError, match="picture"):
         _png.encode(image)

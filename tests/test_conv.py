@@ -9,10 +9,23 @@ import reference
 import c1x1
 
 LAYOUTS = {
-    None: (2, 5, 7), "C": (), "WC": (9,), "CW": (9,), "HWC": (5, 7), "CHW": (5, 7), "HCW": (5, 7),
-    "NHWC": (2, 5, 7), "NCHW": (2, 5, 7), "NWC": (3, 6), "NCW": (3, 6), "NDHWC": (2, 2, 3, 4),
-    "NCDHW": (2, 2, 3, 4), "WHC": (4, 6), "CWH": (4, 6), "WNC": (4, 3),
-}  # fmt: skip
+    None: (2, 5, 7),
+    "C": (),
+    "WC": (9,),
+    "CW": (9,),
+    "HWC": (5, 7),
+    "CHW": (5, 7),
+    "HCW": (5, 7),
+    "NHWC": (2, 5, 7),
+    "NCHW": (2, 5, 7),
+    "NWC": (3, 6),
+    "NCW": (3, 6),
+    "NDHWC": (2, 2, 3, 4),
+    "NCDHW": (2, 2, 3, 4),
+    "WHC": (4, 6),
+    "CWH": (4, 6),
+    "WNC": (4, 3),
+}
 
 
 def shape_of(layout, channels):
@@ -62,24 +75,38 @@ def test_layouts(isa, layout, c_in, c_out, rng):
 @pytest.mark.parametrize(
     ("layout", "shape"),
     [
-        ("HWC", (6, 5)), ("HWC", (1, 1, 6, 5)), ("HWC", (1, 6, 5)), ("NWC", (1, 6, 5)),
-        ("CHW", (5, 6)), ("CHW", (5, 6, 1, 1)), ("CHW", (5, 6, 1)), ("NCHW", (5, 6, 1, 1)),
+        ("HWC", (6, 5)),
+        ("HWC", (1, 1, 6, 5)),
+        ("HWC", (1, 6, 5)),
+        ("NWC", (1, 6, 5)),
+        ("CHW", (5, 6)),
+        ("CHW", (5, 6, 1, 1)),
+        ("CHW", (5, 6, 1)),
+        ("NCHW", (5, 6, 1, 1)),
     ],
-)  # fmt: skip
+)
 def test_weight_shapes(layout, shape, rng):
     x = rng.integers(-4, 5, shape_of(layout, 6)).astype(np.float32)
     w = rng.integers(-4, 5, shape).astype(np.float32)
     matrix = w.reshape(6, 5) if layout.endswith("C") else w.reshape(5, 6).T
-    np.testing.assert_array_equal(c1x1.conv(x, w, layout=layout), reference.conv(x, matrix, layout=layout))
+    np.testing.assert_array_equal(
+        c1x1.conv(x, w, layout=layout), reference.conv(x, matrix, layout=layout)
+    )
     layer = c1x1.Pointwise(w, layout=layout)
     np.testing.assert_array_equal(layer(x), reference.conv(x, matrix, layout=layout))
 
 
 @pytest.mark.parametrize(
     ("layout", "shape"),
-    [("HWC", (1, 1, 6)), ("CHW", (6, 1, 1)), ("WC", (1, 6)), ("NHWC", (1, 1, 6)), ("NHWC", (1, 1, 1, 6)),
-     ("NCHW", (6, 1, 1))],
-)  # fmt: skip
+    [
+        ("HWC", (1, 1, 6)),
+        ("CHW", (6, 1, 1)),
+        ("WC", (1, 6)),
+        ("NHWC", (1, 1, 6)),
+        ("NHWC", (1, 1, 1, 6)),
+        ("NCHW", (6, 1, 1)),
+    ],
+)
 def test_one_filter_in_the_images_shape(layout, shape, rng):
     x = rng.integers(-4, 5, shape_of(layout, 6)).astype(np.float32)
     w = rng.integers(-4, 5, shape).astype(np.float32)
@@ -112,7 +139,9 @@ def test_stride(isa, layout, stride, c_in, c_out, rng):
 
 
 @pytest.mark.parametrize("layout", ["HWC", "NCHW"])
-@pytest.mark.parametrize(("groups", "c_in", "c_out"), [(2, 6, 4), (3, 51, 6), (4, 64, 80), (8, 8, 8), (8, 8, 16)])
+@pytest.mark.parametrize(
+    ("groups", "c_in", "c_out"), [(2, 6, 4), (3, 51, 6), (4, 64, 80), (8, 8, 8), (8, 8, 16)]
+)
 def test_groups(isa, layout, groups, c_in, c_out, rng):
     x = rng.integers(-4, 5, shape_of(layout, c_in)).astype(np.float32)
     w = rng.integers(-4, 5, (c_in // groups, c_out)).astype(np.float32)
@@ -131,7 +160,9 @@ VIEWS = {
     "reversed channels": lambda a: a[..., ::-1],
     "every other channel": lambda a: a[..., ::2],
     "transposed": lambda a: a.transpose(1, 0, 2),
-    "channels first in memory": lambda a: np.ascontiguousarray(a.transpose(2, 0, 1)).transpose(1, 2, 0),
+    "channels first in memory": lambda a: np.ascontiguousarray(a.transpose(2, 0, 1)).transpose(
+        1, 2, 0
+    ),
     "fortran": np.asfortranarray,
     "broadcast pixels": lambda a: np.broadcast_to(a[3, 3], a.shape),
     "broadcast channels": lambda a: np.broadcast_to(a[..., :1], a.shape),
@@ -169,8 +200,12 @@ def test_any_strides_of_w(isa, dtype, layout, c_in, c_out, rng):
     x = reference.image(rng, shape_of(layout, c_in), layout, dtype)
     w = rng.integers(-4, 5, (c_in * 2, c_out * 2)).astype(dtype)[::-2, ::2]
     want = reference.conv(x, w, layout=layout)
-    np.testing.assert_array_equal(c1x1.conv(x, reference.weights_for(w, layout, contiguous=False), layout=layout), want)
-    np.testing.assert_array_equal(c1x1.Pointwise(reference.weights_for(w, layout, contiguous=False), layout=layout)(x), want)
+    np.testing.assert_array_equal(
+        c1x1.conv(x, reference.weights_for(w, layout, contiguous=False), layout=layout), want
+    )
+    np.testing.assert_array_equal(
+        c1x1.Pointwise(reference.weights_for(w, layout, contiguous=False), layout=layout)(x), want
+    )
 
 
 @pytest.mark.parametrize("shape", [(0, 5, 3), (5, 0, 3), (5, 5, 0), (0, 0, 0), (0,), (3, 0)])
@@ -193,20 +228,29 @@ def test_many_channels(isa, k, c_out, layout, rng):
     w = rng.integers(-4, 5, (k, c_out)).astype(np.float32)
     bias = rng.integers(-4, 5, c_out).astype(np.float32)
     want = reference.conv(x, w, bias, layout=layout)
-    np.testing.assert_array_equal(c1x1.conv(x, reference.weights_for(w, layout), bias, layout=layout), want)
-    np.testing.assert_array_equal(c1x1.conv(x[::-1, ::-1], reference.weights_for(w[::-1] if layout == "WC" else w[::-1], layout), bias, layout=layout),
-                                  reference.conv(x[::-1, ::-1], w[::-1], bias, layout=layout))  # fmt: skip
+    np.testing.assert_array_equal(
+        c1x1.conv(x, reference.weights_for(w, layout), bias, layout=layout), want
+    )
+    np.testing.assert_array_equal(
+        c1x1.conv(x[::-1, ::-1], reference.weights_for(w[::-1], layout), bias, layout=layout),
+        reference.conv(x[::-1, ::-1], w[::-1], bias, layout=layout),
+    )
 
 
 @pytest.mark.parametrize("threads", [None, 1, 2, 3, 5])
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
-@pytest.mark.parametrize(("pixels", "c_in", "c_out"), [((2, 30, 31), 64, 64), ((1, 7, 7), 600, 500), ((1, 200, 200), 3, 3)])
+@pytest.mark.parametrize(
+    ("pixels", "c_in", "c_out"),
+    [((2, 30, 31), 64, 64), ((1, 7, 7), 600, 500), ((1, 200, 200), 3, 3)],
+)
 def test_threads(threads, layout, pixels, c_in, c_out, rng):
     shape = (*pixels, c_in) if layout == "NHWC" else (pixels[0], c_in, *pixels[1:])
     x = reference.image(rng, shape, layout, np.float32)
     w = rng.integers(-4, 5, (c_in, c_out)).astype(np.float32)
     want = reference.conv(x, w, layout=layout)
-    np.testing.assert_array_equal(c1x1.conv(x, reference.weights_for(w, layout), layout=layout, threads=threads), want)
+    np.testing.assert_array_equal(
+        c1x1.conv(x, reference.weights_for(w, layout), layout=layout, threads=threads), want
+    )
 
 
 def test_buffers_and_array_protocols(rng):

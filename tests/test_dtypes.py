@@ -1,4 +1,4 @@
-"""Result dtypes are NumPy's or the contract's, sums of integers are exact, integer results saturate."""
+"""Dtypes of results, exact sums of integers, saturation and rounding of integer results."""
 
 from __future__ import annotations
 
@@ -8,8 +8,20 @@ import reference
 
 import c1x1
 
-DTYPES = ["bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
-          "float16", "float32", "float64"]  # fmt: skip
+DTYPES = [
+    "bool",
+    "int8",
+    "uint8",
+    "int16",
+    "uint16",
+    "int32",
+    "uint32",
+    "int64",
+    "uint64",
+    "float16",
+    "float32",
+    "float64",
+]
 
 
 def result_dtype(x, w):
@@ -41,7 +53,9 @@ def test_every_pair(isa, x_dtype, w_dtype, layout, rng):
         got = c1x1.conv(x, reference.weights_for(w, layout), layout=layout)
         dtype = result_dtype(x_dtype, w_dtype)
         assert got.dtype == dtype
-        np.testing.assert_array_equal(got, saturated(reference.conv(x, w, layout=layout, dtype=np.int64), dtype))
+        np.testing.assert_array_equal(
+            got, saturated(reference.conv(x, w, layout=layout, dtype=np.int64), dtype)
+        )
 
 
 @pytest.mark.parametrize("x_dtype", DTYPES)
@@ -58,7 +72,27 @@ def test_pointwise_agrees_with_conv(x_dtype, rng):
 @pytest.mark.parametrize(("c_in", "c_out"), [(3, 3), (20, 1), (5, 9)])
 def test_dtype_rounds_half_to_even_and_saturates(isa, dtype, c_in, c_out):
     dtype = np.dtype(dtype)
-    values = np.array([-1e30, -300.5, -129, -2.5, -1.5, -0.5, 0, 0.5, 1.5, 2.5, 126.5, 127.5, 254.5, 255.5, 1e5, 1e30, np.nan])
+    values = np.array(
+        [
+            -1e30,
+            -300.5,
+            -129,
+            -2.5,
+            -1.5,
+            -0.5,
+            0,
+            0.5,
+            1.5,
+            2.5,
+            126.5,
+            127.5,
+            254.5,
+            255.5,
+            1e5,
+            1e30,
+            np.nan,
+        ]
+    )
     x = np.zeros((len(values), c_in))
     x[:, 0] = values
     w = np.zeros((c_in, c_out))
@@ -67,7 +101,16 @@ def test_dtype_rounds_half_to_even_and_saturates(isa, dtype, c_in, c_out):
     assert got.dtype == dtype
     if dtype.kind in "iu":
         limits = np.iinfo(dtype)
-        want = [0 if np.isnan(v) else limits.min if np.rint(v) <= limits.min else limits.max if np.rint(v) >= limits.max else int(np.rint(v)) for v in values]
+        want = [
+            0
+            if np.isnan(v)
+            else limits.min
+            if np.rint(v) <= limits.min
+            else limits.max
+            if np.rint(v) >= limits.max
+            else int(np.rint(v))
+            for v in values
+        ]
         want = np.array(want, dtype)
     else:
         with np.errstate(over="ignore"):
@@ -109,15 +152,27 @@ def test_float16_loads_and_stores_every_value():
 def test_float16_results_round_to_nearest_even(dtype, rng):
     halves = np.arange(0x7C00, dtype=np.uint16).view(np.float16).astype(np.float64)
     between = (halves[1:] + halves[:-1]) / 2
-    values = np.concatenate([halves, between, np.nextafter(between, 0), np.nextafter(between, 1e9), [65519.99, 65520, 1e300]])
+    values = np.concatenate(
+        [
+            halves,
+            between,
+            np.nextafter(between, 0),
+            np.nextafter(between, 1e9),
+            [65519.99, 65520, 1e300],
+        ]
+    )
     with np.errstate(over="ignore"):
         x = np.concatenate([values, -values]).astype(dtype).reshape(-1, 1)
         want = (x + 0.0).astype(np.float16)  # a sum starts at +0, so no result is -0
-    np.testing.assert_array_equal(c1x1.conv(x, np.ones((1, 1), dtype), dtype=np.float16).view(np.uint16), want.view(np.uint16))
+    np.testing.assert_array_equal(
+        c1x1.conv(x, np.ones((1, 1), dtype), dtype=np.float16).view(np.uint16), want.view(np.uint16)
+    )
 
 
 @pytest.mark.parametrize("bias", [2, 2.5, np.float64(2.5), [1, 2, 3], np.array([1, 2, 3], np.int8)])
 def test_bias_of_any_kind(bias):
     x = np.ones((2, 4), np.float32)
     w = np.ones((4, 3), np.float32)
-    np.testing.assert_array_equal(c1x1.conv(x, w, bias), np.float32(4) + np.broadcast_to(np.asarray(bias, np.float32), (2, 3)))
+    np.testing.assert_array_equal(
+        c1x1.conv(x, w, bias), np.float32(4) + np.broadcast_to(np.asarray(bias, np.float32), (2, 3))
+    )

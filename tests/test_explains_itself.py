@@ -73,15 +73,26 @@ CALLS = {
     "first, filter in the image's shape": ((19, 5, 6), (19, 1, 1), {"layout": "CHW"}),
     "first, filter alone": ((19, 5, 6), (19,), {"layout": "CHW"}),
     "torch": ((2, 19, 5, 6), (4, 19, 1, 1), {"layout": "NCHW"}),
-    "torch, stride, groups": ((2, 12, 5, 6), (6, 4, 1, 1), {"layout": "NCHW", "stride": 2,
-                                                          "groups": 3}),
+    "torch, stride, groups": (
+        (2, 12, 5, 6),
+        (6, 4, 1, 1),
+        {"layout": "NCHW", "stride": 2, "groups": 3},
+    ),
     "channels in the middle": ((5, 19, 6), (4, 19), {"layout": "HCW"}),
     "signal": ((9, 19), (19, 4), {}),
     "volume": ((2, 3, 4, 5, 7), (7, 2), {}),
     "pixel": ((19,), (19, 4), {}),
 }
-DTYPES = [("float32", "float32"), ("float64", "float64"), ("int64", "int64"), ("uint8", "int8"),
-          ("uint8", "uint8"), ("uint8", "float32"), ("int16", "int32"), ("float16", "float16")]
+DTYPES = [
+    ("float32", "float32"),
+    ("float64", "float64"),
+    ("int64", "int64"),
+    ("uint8", "int8"),
+    ("uint8", "uint8"),
+    ("uint8", "float32"),
+    ("int16", "int32"),
+    ("float16", "float16"),
+]
 
 
 def operands(shape_x, shape_w, dtypes=("float64", "float64")):
@@ -102,8 +113,11 @@ def test_numpy_line_gives_what_conv_gives(call, dtypes, has_bias):
     shape_x, shape_w, options = CALLS[call]
     x, w = operands(shape_x, shape_w, dtypes)
     filters = c1x1.conv(x, w, **options)
-    count = 1 if w.ndim == 1 else filters.shape[options.get("layout", "...C").index("C")
-                                               if "layout" in options else -1]
+    count = (
+        1
+        if w.ndim == 1
+        else filters.shape[options.get("layout", "...C").index("C") if "layout" in options else -1]
+    )
     bias = np.arange(count) - 1 if has_bias else None
     line = numpy_line(c1x1.explain(x, w, bias, **options))
     value = eval(line, {"np": np, "x": x, "w": w, "bias": bias})
@@ -168,12 +182,15 @@ def test_stride_counts_only_the_pixels_taken():
     assert f"({5 * 5 * 4 * 8:,} of x" in c1x1.explain(x, w, stride=2)
 
 
-@pytest.mark.parametrize("pixel, words", [
-    ((5, 0), r"axis H .* 0 to 4, not 5"),
-    ((0, 6), r"axis W .* 0 to 5, not 6"),
-    ((0, -7), r"axis W .* 0 to 5, not -7"),
-    ((1, 1, 1), "one for each of H, W"),
-])
+@pytest.mark.parametrize(
+    ("pixel", "words"),
+    [
+        ((5, 0), r"axis H .* 0 to 4, not 5"),
+        ((0, 6), r"axis W .* 0 to 5, not 6"),
+        ((0, -7), r"axis W .* 0 to 5, not -7"),
+        ((1, 1, 1), "one for each of H, W"),
+    ],
+)
 def test_pixel_outside_is_refused_with_the_range(pixel, words):
     x, w = operands((5, 6, 3), (3, 2))
     with pytest.raises(ValueError, match=words):

@@ -8,7 +8,9 @@ import textwrap
 
 import pytest
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads the peak of /proc/self/status")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="reads the peak of /proc/self/status"
+)
 
 PROLOGUE = """
     import re
@@ -29,6 +31,8 @@ PROLOGUE = """
     w = np.ones((24, 24), np.float32)
     big = np.ones((2048, 1024, 24), np.float32)  # 192 MB
     out = np.ones((2048, 1024, 24), np.float32)
+    odd = big.reshape(-1).view(np.uint8)[1:-95].view(np.float32).reshape(-1, 24)
+    planes = (24, 2048, 1024)
     c1x1.conv(big[:64], w, out=out[:64], threads=2)  # what is made once: threads, heap
 """
 
@@ -37,13 +41,28 @@ CALLS = {
     "new result": ("c1x1.conv(big, w, threads=1).fill(0)", 1 + 193),
     "reversed": ("c1x1.conv(big[::-1, ::-1], w, out=out, threads=1)", 1),
     "reversed channels": ("c1x1.conv(big[..., ::-1], w, out=out, threads=1)", 1),
-    "transposed": ("c1x1.conv(big.reshape(24, 2048, 1024).transpose(1, 2, 0), w, out=out, threads=1)", 1),
-    "unaligned": ("c1x1.conv(big.reshape(-1).view(np.uint8)[1:-95].view(np.float32).reshape(-1, 24), w, out=out.reshape(-1, 24)[:-1], threads=2)", 2),
+    "transposed": (
+        "c1x1.conv(big.reshape(24, 2048, 1024).transpose(1, 2, 0), w, out=out, threads=1)",
+        1,
+    ),
+    "unaligned": (
+        "c1x1.conv(odd, w, out=out.reshape(-1, 24)[:-1], threads=2)",
+        2,
+    ),
     "stepped": ("c1x1.conv(big[::2, ::2], w, out=out[:1024, :512], threads=2)", 2),
-    "uint8 image": ("c1x1.conv(big.view(np.uint8).reshape(8192, 1024, 24)[:2048], w, out=out, threads=2)", 2),
-    "float64 result": ("c1x1.conv(big[:1024], w, out=out.view(np.float64).reshape(1024, 1024, 24), threads=2)", 2),
+    "uint8 image": (
+        "c1x1.conv(big.view(np.uint8).reshape(8192, 1024, 24)[:2048], w, out=out, threads=2)",
+        2,
+    ),
+    "float64 result": (
+        "c1x1.conv(big[:1024], w, out=out.view(np.float64).reshape(1024, 1024, 24), threads=2)",
+        2,
+    ),
     "out is x": ("c1x1.conv(big, w, out=big, threads=2)", 2),
-    "channels first": ("c1x1.conv(big.reshape(24, 2048, 1024), w, layout='CHW', out=out.reshape(24, 2048, 1024), threads=2)", 2),
+    "channels first": (
+        "c1x1.conv(big.reshape(planes), w, layout='CHW', out=out.reshape(planes), threads=2)",
+        2,
+    ),
     "layer": ("layer(big, out=out, threads=2)", 2),
 }
 

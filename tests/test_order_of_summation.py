@@ -12,7 +12,18 @@ import c1x1
 from c1x1 import _core
 
 # C_in, C_out: one chain; sixteen chains; pieces; pieces and k blocks; tails of all
-CHANNELS = [(3, 3), (15, 4), (16, 4), (100, 1), (192, 3), (64, 5), (161, 24), (500, 33), (1100, 6), (2500, 2)]
+CHANNELS = [
+    (3, 3),
+    (15, 4),
+    (16, 4),
+    (100, 1),
+    (192, 3),
+    (64, 5),
+    (161, 24),
+    (500, 33),
+    (1100, 6),
+    (2500, 2),
+]
 
 
 def digest(y):
@@ -74,8 +85,12 @@ def test_the_order_is_the_documented_one(isa, c_in, c_out, rng):
     """
     if "FMA" not in _core.machine()["features"]:
         pytest.skip("needs FMA")
-    x = (rng.integers(1, 1 << 12, (2, c_in)) * 2.0 ** rng.integers(-4, 4, (2, c_in))).astype(np.float32)
-    w = (rng.integers(1, 1 << 11, (c_in, c_out)) * 2.0 ** rng.integers(-4, 4, (c_in, c_out))).astype(np.float32)
+    x = (rng.integers(1, 1 << 12, (2, c_in)) * 2.0 ** rng.integers(-4, 4, (2, c_in))).astype(
+        np.float32
+    )
+    w = (
+        rng.integers(1, 1 << 11, (c_in, c_out)) * 2.0 ** rng.integers(-4, 4, (c_in, c_out))
+    ).astype(np.float32)
 
     def chain(channels):
         total = np.zeros((2, c_out), np.float32)

@@ -19,8 +19,10 @@ OUTS = {
     "float64": lambda h, w, n: np.empty((h, w, n)),
     "float16": lambda h, w, n: np.empty((h, w, n), np.float16),
     "byte-swapped": lambda h, w, n: np.empty((h, w, n), ">f4"),
-    "unaligned": lambda h, w, n: np.zeros(h * w * n * 4 + 1, np.uint8)[1:].view(np.float32).reshape(h, w, n),
-}  # fmt: skip
+    "unaligned": lambda h, w, n: (
+        np.zeros(h * w * n * 4 + 1, np.uint8)[1:].view(np.float32).reshape(h, w, n)
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", OUTS)
@@ -42,8 +44,11 @@ def test_out_of_any_strides_and_dtype(isa, kind, source, c_in, c_out, rng):
         marks = base.copy()
         if base is not out:
             written = np.zeros(base.size, bool).reshape(base.shape)
-            view = {"channel slice": written[..., 2 : c_out + 2], "row slice": written[1:-1, 1:-2],
-                    "stepped": written[::2, ::2]}.get(kind)  # fmt: skip
+            view = {
+                "channel slice": written[..., 2 : c_out + 2],
+                "row slice": written[1:-1, 1:-2],
+                "stepped": written[::2, ::2],
+            }.get(kind)
             if view is not None:
                 view[...] = True
                 np.testing.assert_array_equal(marks[~written], untouched[~written])

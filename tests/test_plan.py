@@ -10,9 +10,13 @@ import pytest
 
 from c1x1 import _api, _core
 
-SHAPES = {k: v for k, v in json.loads((Path(__file__).parent.parent / "bench/shapes.json").read_text()).items() if k != "_"}
+SHAPES = {
+    k: v
+    for k, v in json.loads((Path(__file__).parent.parent / "bench/shapes.json").read_text()).items()
+    if k != "_"
+}
 MACHINE = {"isa": "x86_avx2", "l1_bytes": 32 << 10, "l2_bytes": 512 << 10, "threads": 1}
-ISAS = [name for name in dict.fromkeys(name for name, _, _ in _core.isas())]
+ISAS = list(dict.fromkeys(name for name, _, _ in _core.isas()))
 
 needs_x86 = pytest.mark.skipif("x86_avx2" not in ISAS, reason="a build for x86-64")
 
@@ -21,7 +25,9 @@ def plan(shape, layout="last", machine=MACHINE, dtype=np.float32, **keywords):
     n, h, w, c_in, c_out = shape
     x = np.empty((n, h, w, c_in) if layout == "last" else (n, c_in, h, w), dtype)
     weights = np.empty((c_in, c_out) if layout == "last" else (c_out, c_in), dtype)
-    return _api.plan(x, weights, layout="NHWC" if layout == "last" else "NCHW", machine=machine, **keywords)
+    return _api.plan(
+        x, weights, layout="NHWC" if layout == "last" else "NCHW", machine=machine, **keywords
+    )
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -44,28 +50,53 @@ def test_plan_is_sound(name, threads, layout, isa):
     assert p["kc"] == p["k"] or p["kc"] % p["piece"] == 0 or p["chains"] > 1
     assert p["thread_bytes"] <= 1 << 20
     assert p["chains"] == (16 if c_out <= 4 and c_in >= 16 else 1)
-    rows = {(r["kind"], r["m"], r["n"] * (r["vl"] if r["kind"] == "tile" else 1)) for r in _core.kernels()
-            if r["is_full"] and r["name"] == p["isa"] and r["dtype"] == p["compute"]}  # fmt: skip
-    assert ("dot" if p["role"] == "dot" else "tile", p["mr"], p["nr"]) in rows
+    rows = {
+        (r["kind"], r["m"], r["n"] * (r["vl"] if r["kind"] == "tile" else 1))
+        for r in _core.kernels()
+        if r["is_full"] and r["name"] == p["isa"] and r["dtype"] == p["compute"]
+    }
+    if p["role"] == "small":
+        assert (p["k"], p["m"]) == (c_in, c_out)
+    else:
+        assert ("dot" if p["role"] == "dot" else "tile", p["mr"], p["nr"]) in rows
 
 
 @needs_x86
 @pytest.mark.parametrize(
     ("name", "layout", "want"),
     [
-        ("r50-56-64-256", "last", {"role": "pixels_m", "a": "in_place", "is_direct": True, "mr": 6, "nr": 16}),
+        (
+            "r50-56-64-256",
+            "last",
+            {"role": "pixels_m", "a": "in_place", "is_direct": True, "mr": 6, "nr": 16},
+        ),
         ("mbv2-56-144-24", "last", {"role": "pixels_m", "a": "in_place", "is_direct": True}),
-        ("ng-28x28x192-1", "last", {"role": "dot", "a": "in_place", "is_direct": True, "chains": 16}),
+        (
+            "ng-28x28x192-1",
+            "last",
+            {"role": "dot", "a": "in_place", "is_direct": True, "chains": 16},
+        ),
         ("ng-28x28x192-1", "first", {"role": "pixels_n", "b": "in_place", "chains": 16}),
-        ("ccm-1080p", "last", {"role": "pixels_n", "is_direct": False}),
-        ("ccm-1080p", "first", {"role": "pixels_n", "a": "in_place", "b": "in_place", "is_direct": True}),
+        ("ccm-1080p", "last", {"role": "small", "b": "in_place", "is_direct": True}),
+        ("sentinel2-1024-12-4", "last", {"role": "pixels_m", "a": "in_place", "is_direct": True}),
+        (
+            "ccm-1080p",
+            "first",
+            {"role": "pixels_n", "a": "in_place", "b": "in_place", "is_direct": True},
+        ),
         ("r50-56-64-256", "first", {"role": "pixels_n", "a": "in_place", "is_direct": True}),
         ("r50-7-512-2048", "last", {"order": "panels_outside"}),
     ],
-)  # fmt: skip
+)
 def test_choices_that_are_meant(name, layout, want):
     p = plan(SHAPES[name], layout)
     assert {key: p[key] for key in want} == want
+
+
+@needs_x86
+def test_few_channels_with_gaps_take_the_general_way():
+    x = np.empty((40, 50, 4), np.float32)[..., :3]
+    assert _api.plan(x, np.empty((3, 3), np.float32), machine=MACHINE)["role"] != "small"
 
 
 @needs_x86
@@ -103,6 +134,8 @@ def test_workspace_is_bounded_for_any_number_of_channels(k, layout, dtype, c_out
         pytest.skip("weights of more than 64 MB")
     x = np.broadcast_to(np.zeros((), dtype), (1, 9, 9, k) if layout == "last" else (1, k, 9, 9))
     w = np.broadcast_to(np.float32(0), (k, c_out) if layout == "last" else (c_out, k))
-    p = _api.plan(x, w, layout="NHWC" if layout == "last" else "NCHW", machine=MACHINE | {"isa": "scalar"})
+    p = _api.plan(
+        x, w, layout="NHWC" if layout == "last" else "NCHW", machine=MACHINE | {"isa": "scalar"}
+    )
     weights = k * c_out * (8 if p["compute"] == "float64" else 4)
     assert p["thread_bytes"] <= (1 << 20) + weights

@@ -27,13 +27,19 @@ def x(rng):
 def test_equals_conv(isa, rng):
     for c_in, c_out in ((3, 3), (1, 9), (30, 70), (300, 16), (1100, 40)):
         for layout in ("HWC", "CHW"):
-            x = rng.standard_normal((6, 8, c_in) if layout == "HWC" else (c_in, 6, 8)).astype(np.float32)
+            x = rng.standard_normal((6, 8, c_in) if layout == "HWC" else (c_in, 6, 8)).astype(
+                np.float32
+            )
             w = reference.weights_for(rng.standard_normal((c_in, c_out)).astype(np.float32), layout)
             bias = rng.standard_normal(c_out).astype(np.float32)
             layer = c1x1.Pointwise(w, bias, layout=layout)
             np.testing.assert_array_equal(layer(x), c1x1.conv(x, w, bias, layout=layout))
-            np.testing.assert_array_equal(layer(x, stride=2), c1x1.conv(x, w, bias, layout=layout, stride=2))
-            np.testing.assert_array_equal(layer(x.astype(np.float64)), c1x1.conv(x.astype(np.float64), w, bias, layout=layout))
+            np.testing.assert_array_equal(
+                layer(x, stride=2), c1x1.conv(x, w, bias, layout=layout, stride=2)
+            )
+            np.testing.assert_array_equal(
+                layer(x.astype(np.float64)), c1x1.conv(x.astype(np.float64), w, bias, layout=layout)
+            )
 
 
 def test_weights_packed_for_one_isa_are_not_given_to_another(layer, x):
@@ -57,7 +63,11 @@ def test_pickle_holds_plain_weights(layer, x):
     again = pickle.loads(data)
     np.testing.assert_array_equal(again(x), layer(x))
     assert again.packed_bytes == layer.packed_bytes > 0
-    again = pickle.loads(pickle.dumps(c1x1.Pointwise(np.ones((4, 3, 1, 1)), layout="NCHW", groups=2, dtype="float32")))
+    again = pickle.loads(
+        pickle.dumps(
+            c1x1.Pointwise(np.ones((4, 3, 1, 1)), layout="NCHW", groups=2, dtype="float32")
+        )
+    )
     assert (again.layout, again.groups, again.dtype, again.bias) == ("NCHW", 2, np.float32, None)
 
 
@@ -90,7 +100,9 @@ def test_out(layer, x):
 
 def test_dtype(rng):
     layer = c1x1.Pointwise(np.eye(3), dtype=np.uint8)
-    np.testing.assert_array_equal(layer(np.array([[-1.0, 2.5, 300.0]])), np.array([[0, 2, 255]], np.uint8))
+    np.testing.assert_array_equal(
+        layer(np.array([[-1.0, 2.5, 300.0]])), np.array([[0, 2, 255]], np.uint8)
+    )
 
 
 def test_a_filter_and_a_matrix_of_one_channel_are_told_apart_by_the_image():
@@ -100,7 +112,10 @@ def test_a_filter_and_a_matrix_of_one_channel_are_told_apart_by_the_image():
 
 
 def test_repr():
-    assert repr(c1x1.Pointwise(np.ones((3, 4), np.float32), 1.0)) == "<c1x1.Pointwise: float32 weights (3, 4), bias>"
+    assert (
+        repr(c1x1.Pointwise(np.ones((3, 4), np.float32), 1.0))
+        == "<c1x1.Pointwise: float32 weights (3, 4), bias>"
+    )
     text = repr(c1x1.Pointwise(np.ones((4, 3)), layout="CHW", groups=2))
     assert text == "<c1x1.Pointwise: float64 weights (4, 3), layout='CHW', groups=2>"
 
@@ -111,9 +126,7 @@ def test_shared_between_threads(layer, rng):
     wrong = []
 
     def loop(image, want):
-        for _ in range(100):
-            if not np.array_equal(layer(image), want):
-                wrong.append(1)
+        wrong.extend(1 for _ in range(100) if not np.array_equal(layer(image), want))
 
     threads = [threading.Thread(target=loop, args=pair) for pair in zip(images, wants, strict=True)]
     for thread in threads:

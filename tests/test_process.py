@@ -16,8 +16,12 @@ def python(code, timeout=60, **env):
     """Runs code in a fresh interpreter; what it printed."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],
-        capture_output=True, text=True, timeout=timeout, check=False, env=os.environ | env,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env=os.environ | env,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -106,10 +110,18 @@ def test_the_gil_is_released():
 
 @pytest.mark.parametrize(
     ("env", "limit"),
-    [({"C1X1_NUM_THREADS": "1"}, 1), ({"C1X1_NUM_THREADS": "3"}, 3), ({"OMP_NUM_THREADS": "1"}, None)],
+    [
+        ({"C1X1_NUM_THREADS": "1"}, 1),
+        ({"C1X1_NUM_THREADS": "3"}, 3),
+        ({"OMP_NUM_THREADS": "1"}, None),
+    ],
 )
 def test_thread_limits_are_read_from_the_environment(env, limit):
-    code = "from c1x1 import _core; m = _core.machine(); print(m['thread_limit'], m['threads_available'], m['openmp'])"
+    code = """
+        from c1x1 import _core
+        m = _core.machine()
+        print(m["thread_limit"], m["threads_available"], m["openmp"])
+    """
     got, available, openmp = python(code, **env).split()
     if openmp == "none":
         pytest.skip("built without OpenMP")
@@ -121,6 +133,11 @@ def test_thread_limits_are_read_from_the_environment(env, limit):
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity masks are Linux's")
 def test_the_affinity_mask_limits_threads():
-    cpu = sorted(os.sched_getaffinity(0))[0]
-    code = f"import os; os.sched_setaffinity(0, {{{cpu}}}); from c1x1 import _core; print(_core.machine()['thread_limit'])"
+    cpu = min(os.sched_getaffinity(0))
+    code = f"""
+        import os
+        os.sched_setaffinity(0, {{{cpu}}})
+        from c1x1 import _core
+        print(_core.machine()["thread_limit"])
+    """
     assert python(code).strip() == "1"

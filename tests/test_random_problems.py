@@ -43,8 +43,16 @@ def problems(draw):
     bias = rng.integers(-5, 6, c_out) if draw(st.booleans()) else None
     spatial = sum(letter not in "NC" for letter in layout)
     stride = draw(st.one_of(st.just(1), st.tuples(*[st.integers(1, 4)] * spatial)))
-    return {"x": x, "w": w, "bias": bias, "layout": layout, "groups": groups, "stride": stride,
-            "threads": draw(st.sampled_from([None, 1, 2, 3])), "with_layer": draw(st.booleans())}  # fmt: skip
+    return {
+        "x": x,
+        "w": w,
+        "bias": bias,
+        "layout": layout,
+        "groups": groups,
+        "stride": stride,
+        "threads": draw(st.sampled_from([None, 1, 2, 3])),
+        "with_layer": draw(st.booleans()),
+    }
 
 
 def saturated(values, dtype):
@@ -55,8 +63,13 @@ def saturated(values, dtype):
     return values
 
 
-@settings(max_examples=1500, deadline=None, derandomize=True, database=None,
-          suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])  # fmt: skip
+@settings(
+    max_examples=1500,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 @given(problems())
 def test_exact(problem):
     x, w, bias, layout = problem["x"], problem["w"], problem["bias"], problem["layout"]

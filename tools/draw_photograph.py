@@ -50,8 +50,15 @@ def sky(x: Plane, y: Plane) -> Plane:
     """Gradient, sun with its glow, and lit clouds."""
     height = np.clip(y / HORIZON, 0, 1)
     stops = np.array([0, 0.45, 0.75, 0.92, 1.0])
-    colours = np.array([[0.13, 0.26, 0.52], [0.36, 0.52, 0.74], [0.86, 0.68, 0.62],
-                        [1.00, 0.76, 0.48], [1.00, 0.84, 0.58]])
+    colours = np.array(
+        [
+            [0.13, 0.26, 0.52],
+            [0.36, 0.52, 0.74],
+            [0.86, 0.68, 0.62],
+            [1.00, 0.76, 0.48],
+            [1.00, 0.84, 0.58],
+        ]
+    )
     image = np.stack([np.interp(height, stops, colours[:, c]) for c in range(3)], axis=-1)
     distance = np.hypot((x - SUN[0]) * 4 / 3, y - SUN[1])
     image += np.exp(-distance / 0.16)[..., None] * np.array([0.42, 0.24, 0.08])
@@ -84,8 +91,10 @@ def hills(image: Plane, x: Plane, y: Plane) -> Plane:
         spurs = noise(seed, x * pitch * 2 + depth * 9, depth * 20, 4)
         slope = np.gradient(spurs, axis=1) * x.shape[1] / pitch / 6
         light = 0.74 + 0.50 * (rock - 0.5) + 0.40 * np.clip(slope, -0.6, 0.6)
-        surface = np.asarray(colour) * light[..., None] + np.array([0.10, 0.06, 0.0]) * np.clip(
-            light - 0.7, 0, 1)[..., None]
+        surface = (
+            np.asarray(colour) * light[..., None]
+            + np.array([0.10, 0.06, 0.0]) * np.clip(light - 0.7, 0, 1)[..., None]
+        )
         surface = surface + (haze - surface) * veil
         surface = mix(surface, haze, 0.35 * smooth_step(0.0, 0.12, depth) * (veil + 0.1))
         if veil < 0.1:
@@ -96,15 +105,27 @@ def hills(image: Plane, x: Plane, y: Plane) -> Plane:
     return image
 
 
-def balloon(image: Plane, x: Plane, y: Plane, centre: tuple[float, float], radius: float,
-            gores: list[tuple[float, float, float]]) -> Plane:
+def balloon(
+    image: Plane,
+    x: Plane,
+    y: Plane,
+    centre: tuple[float, float],
+    radius: float,
+    gores: list[tuple[float, float, float]],
+) -> Plane:
     """A striped envelope shaded as a body of revolution, with its basket."""
     u = (x - centre[0]) * 4 / 3 / radius
     v = (y - centre[1]) / radius
     # Round above, tapering to the mouth below.
-    waist = np.where(v < 0.15, np.sqrt(np.clip(1 - (v / 1.02)**2, 0, 1)),
-                     np.clip(0.99 - 0.62 * np.clip((v - 0.15) / 1.25, 0, 1)**1.6
-                             - 0.06 * np.clip(v - 0.15, 0, 2), 0, 1))
+    waist = np.where(
+        v < 0.15,
+        np.sqrt(np.clip(1 - (v / 1.02) ** 2, 0, 1)),
+        np.clip(
+            0.99 - 0.62 * np.clip((v - 0.15) / 1.25, 0, 1) ** 1.6 - 0.06 * np.clip(v - 0.15, 0, 2),
+            0,
+            1,
+        ),
+    )
     across = u / np.maximum(waist, 1e-6)
     soft = 0.006 / radius
     edge = smooth_step(1 + soft, 1 - soft, abs(across)) * smooth_step(1.30 + soft, 1.30 - soft, v)
@@ -120,11 +141,12 @@ def balloon(image: Plane, x: Plane, y: Plane, centre: tuple[float, float], radiu
     side = np.sign(SUN[0] - centre[0]) or 1.0
     light = 0.42 + 0.42 * normal_z + 0.34 * across * side - 0.16 * v
     shaded = paint * light[..., None]
-    glint = np.exp(-((across - 0.42 * side)**2 / 0.05 + (v + 0.38)**2 / 0.10))
+    glint = np.exp(-((across - 0.42 * side) ** 2 / 0.05 + (v + 0.38) ** 2 / 0.10))
     shaded = shaded + 0.22 * glint[..., None] * np.array([1.0, 0.9, 0.75])
     image = mix(image, shaded, edge)
     ropes = smooth_step(0.028, 0.010, abs(abs(u) - 0.18 - 0.10 * (1.75 - v))) * (
-        (v > 1.30) & (v < 1.75))
+        (v > 1.30) & (v < 1.75)
+    )
     image = mix(image, (0.16, 0.11, 0.08), 0.75 * ropes)
     basket = smooth_step(0.22, 0.19, abs(u)) * smooth_step(0.17, 0.14, abs(v - 1.87))
     weave = 0.8 + 0.2 * np.sin(v * 60)
@@ -146,7 +168,7 @@ def lake(image: Plane, x: Plane, y: Plane) -> Plane:
     mirror = image[row, column]
     water = mix(mirror, (0.10, 0.20, 0.26), 0.16 + 0.42 * near + 0.45 * np.clip(ripple, -0.3, 0.5))
     # The sun's road: glints where a wave faces it.
-    road = np.exp(-((x - SUN[0]) / (0.035 + 0.10 * near))**2)
+    road = np.exp(-(((x - SUN[0]) / (0.035 + 0.10 * near)) ** 2))
     road = road * smooth_step(0.02, 0.30, ripple + 0.1)
     water = water + road[..., None] * np.array([0.75, 0.50, 0.24]) * (1 - 0.35 * near)[..., None]
     image = mix(image, water, smooth_step(-0.001, 0.001, below))
@@ -162,24 +184,31 @@ def meadow(image: Plane, x: Plane, y: Plane) -> Plane:
     ground = smooth_step(-0.003, 0.003, y - top + blades)
     texture = noise(97, x * 90, y * 26, 3)
     grass = np.array([0.20, 0.30, 0.09]) * (0.25 + 1.25 * texture)[..., None]
-    grass = grass + np.array([0.30, 0.20, 0.05]) * smooth_step(
-        0.05, 0.0, y - top)[..., None] * texture[..., None]
+    grass = (
+        grass
+        + np.array([0.30, 0.20, 0.05])
+        * smooth_step(0.05, 0.0, y - top)[..., None]
+        * texture[..., None]
+    )
     image = mix(image, grass, ground)
     random = np.random.default_rng(5)
     petals = [(0.93, 0.24, 0.20), (0.98, 0.80, 0.22), (0.92, 0.88, 0.92), (0.66, 0.38, 0.80)]
     for _ in range(90):
         fx = random.random() * 0.72
-        fy = 0.83 + 0.26 * fx + random.random()**1.3 * 0.26
+        fy = 0.83 + 0.26 * fx + random.random() ** 1.3 * 0.26
         size = 0.0035 + 0.006 * np.clip(fy - 0.8, 0, 0.2) / 0.2
         spot = smooth_step(size, size * 0.5, np.hypot((x - fx) * 4 / 3, (y - fy) * 1.25))
-        image = mix(image, np.array(petals[random.integers(4)]) * (0.7 + 0.3 * random.random()),
-                    spot * ground)
+        image = mix(
+            image,
+            np.array(petals[random.integers(4)]) * (0.7 + 0.3 * random.random()),
+            spot * ground,
+        )
     return image
 
 
 def grade(image: Plane, x: Plane, y: Plane) -> NDArray[np.uint8]:
     """Vignette, a soft tone curve, grain of the luminance, 8 bits."""
-    image = image * (1 - 0.38 * ((x - 0.5)**2 + (y - 0.5)**2))[..., None]
+    image = image * (1 - 0.38 * ((x - 0.5) ** 2 + (y - 0.5) ** 2))[..., None]
     image = 1.06 * np.clip(image, 0, None)
     image = np.where(image > 0.8, 0.8 + 0.2 * np.tanh((image - 0.8) / 0.2), image)
     shrunk = image.reshape(HEIGHT, SCALE, WIDTH, SCALE, 3).mean(axis=(1, 3))
@@ -189,8 +218,11 @@ def grade(image: Plane, x: Plane, y: Plane) -> NDArray[np.uint8]:
 
 def draw() -> NDArray[np.uint8]:
     """The picture, (240, 320, 3)."""
-    y, x = np.meshgrid((np.arange(HEIGHT * SCALE) + 0.5) / (HEIGHT * SCALE),
-                       (np.arange(WIDTH * SCALE) + 0.5) / (WIDTH * SCALE), indexing="ij")
+    y, x = np.meshgrid(
+        (np.arange(HEIGHT * SCALE) + 0.5) / (HEIGHT * SCALE),
+        (np.arange(WIDTH * SCALE) + 0.5) / (WIDTH * SCALE),
+        indexing="ij",
+    )
     image = hills(sky(x, y), x, y)
     red, gold, blue = (0.90, 0.16, 0.13), (1.00, 0.74, 0.12), (0.10, 0.34, 0.78)
     teal, plum, white = (0.06, 0.60, 0.58), (0.56, 0.18, 0.52), (0.97, 0.95, 0.92)

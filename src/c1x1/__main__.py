@@ -13,17 +13,29 @@ import c1x1
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m c1x1", description="The 1x1 (pointwise) convolution for NumPy arrays.")
+        prog="python -m c1x1", description="The 1x1 (pointwise) convolution for NumPy arrays."
+    )
     parser.add_argument("--version", action="version", version=f"c1x1 {c1x1.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     info = commands.add_parser("info", help="this build, this machine, and what is used of them")
     info.add_argument("--json", action="store_true", help="as JSON")
     demo = commands.add_parser(
-        "demo", help="what a 1x1 convolution does, in numbers and on a photograph")
-    demo.add_argument("path", nargs="?", type=Path, metavar="PATH",
-                      help="a picture of your own (default: the one that comes with c1x1)")
-    demo.add_argument("--output", type=Path, default=Path("c1x1-demo"), metavar="DIR",
-                      help="where the pictures go (default: %(default)s)")
+        "demo", help="what a 1x1 convolution does, in numbers and on a photograph"
+    )
+    demo.add_argument(
+        "path",
+        nargs="?",
+        type=Path,
+        metavar="PATH",
+        help="a picture of your own (default: the one that comes with c1x1)",
+    )
+    demo.add_argument(
+        "--output",
+        type=Path,
+        default=Path("c1x1-demo"),
+        metavar="DIR",
+        help="where the pictures go (default: %(default)s)",
+    )
     commands.add_parser("selftest", help="checks the numbers of this wheel on this CPU")
     return parser
 
@@ -42,8 +54,10 @@ def _info(as_json: bool) -> int:
     for isa in facts["isas"]:
         print(f"  {isa['name']:<11}{isa['description']}; {isa.get('reason', 'usable')}")
     print(f"OpenMP       {facts['openmp']}")
-    print(f"threads      {facts['threads']}; limit {facts['thread_limit']}: "
-          f"{facts['thread_limit_why']}")
+    print(
+        f"threads      {facts['threads']}; limit {facts['thread_limit']}: "
+        f"{facts['thread_limit_why']}"
+    )
     return 0
 
 

@@ -14,6 +14,7 @@ class _Machine(TypedDict):
     thread_limit_why: str
     threads_available: int
     openmp: str
+    compiler: str
 
 class _Kernel(TypedDict):
     isa: int

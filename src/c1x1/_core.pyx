@@ -89,6 +89,7 @@ cdef extern from "kernels/kernel.h" nogil:
         unsigned dot_mr[5]
         c1x1_tile_fn tile[8][12][2]
         c1x1_tile_fn dot[8][4]
+        c1x1_tile_fn small[4][4]
         c1x1_tile_fn fold
     ctypedef struct c1x1_isa_row "c1x1_isa":
         const char *name
@@ -96,7 +97,7 @@ cdef extern from "kernels/kernel.h" nogil:
         unsigned needs
         const c1x1_kernels *kernels[3]
     int C1X1_ZERO, C1X1_ADD, C1X1_CONTINUE
-    int C1X1_MAX_MR, C1X1_MAX_NV, C1X1_MAX_DOT
+    int C1X1_MAX_MR, C1X1_MAX_NV, C1X1_MAX_DOT, C1X1_MAX_SMALL
     const c1x1_isa_row *const c1x1_isas[]
     const size_t c1x1_isa_count
     const c1x1_isa_row *c1x1_find_isa(const char *name)
@@ -164,11 +165,10 @@ cdef int execute(c1x1_problem *problem, int threads) except -1:
     if status != C1X1_OK:
         raise_status(status)
     try:
-        if c1x1_plan_tasks(&plan) == 1:
-            # Some microseconds of work: handing the GIL over would cost more than it gives.
-            if <double>plan.m * <double>plan.n * <double>plan.k < 1e5:
-                c1x1_run(&run)
-                return 0
+        # Some microseconds of work: handing the GIL over would cost more than it gives.
+        if <double>plan.outer * <double>plan.m * <double>plan.n * <double>(plan.k + 8) < 1e5:
+            c1x1_run(&run)
+            return 0
         status = C1X1_PAUSED
         while status == C1X1_PAUSED:
             with nogil:
@@ -305,7 +305,7 @@ def select_isa(str name):
 def kernels():
     """Every kernel of every ISA: dicts with isa (its index), name, dtype, kind, m, n, vl.
 
-    n counts vectors for a tile, columns for a dot. `is_full` marks the shapes that plans name.
+    n counts vectors for a tile, columns for a dot; a small kernel takes m channels to n. `is_full` marks the shapes that plans name.
     """
     cdef const c1x1_kernels *k
     rows = []
@@ -325,6 +325,10 @@ def kernels():
                     if k.dot[m - 1][n - 1] != NULL:
                         rows.append(common | {"kind": "dot", "m": m, "n": n,
                                               "is_full": k.dot_mr[n] == m})
+            for m in range(1, C1X1_MAX_SMALL + 1):
+                for n in range(1, C1X1_MAX_SMALL + 1):
+                    if k.small[m - 1][n - 1] != NULL:
+                        rows.append(common | {"kind": "small", "m": m, "n": n, "is_full": True})
             rows.append(common | {"kind": "fold", "m": 1, "n": 1, "is_full": True})
     return rows
 
@@ -355,6 +359,9 @@ def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, str start="zero"
         fn = k.tile[m - 1][n - 1][t.n != n * k.vl]
     elif kernel["kind"] == "dot":
         fn = k.dot[m - 1][n - 1]
+    elif kernel["kind"] == "small":
+        fn = k.small[m - 1][n - 1]
+        t.n = b.shape[0]
     else:
         fn = k.fold
     with nogil:

@@ -50,8 +50,10 @@ def answer() -> Iterator[str]:
     yield f"  x * w is {_shape(product)}: multiplying alone does not shrink anything."
     yield f"  The convolution then adds up each pixel's 192 products: {_shape(y)}."
     yield "  At pixel (0, 0):"
-    yield (f"    {_sum_in_words(x[0, 0], w[0, 0])} = {float(product[0, 0].sum()):.4f}; "
-           f"conv gives {float(y[0, 0, 0]):.4f}")
+    yield (
+        f"    {_sum_in_words(x[0, 0], w[0, 0])} = {float(product[0, 0].sum()):.4f}; "
+        f"conv gives {float(y[0, 0, 0]):.4f}"
+    )
     _check(y, x, w.reshape(192, 1))
     x = random.random((28, 28, 100), dtype=np.float32)
     filters = random.random((100, 32), dtype=np.float32)
@@ -68,16 +70,21 @@ def answer() -> Iterator[str]:
         raise MismatchError(f"the worked example gave {small.tolist()}")
     yield f"  M[0] = {image[0].tolist()}, M[1] = {image[1].tolist()}"
     for i, j in np.ndindex(2, 2):
-        yield (f"  result[{i}, {j}] = 2*{image[0, i, j]:.0f} + 3*{image[1, i, j]:.0f} "
-               f"= {small[i, j]:.0f}")
+        yield (
+            f"  result[{i}, {j}] = 2*{image[0, i, j]:.0f} + 3*{image[1, i, j]:.0f} "
+            f"= {small[i, j]:.0f}"
+        )
 
 
 def _check(y: NDArray[Any], x: NDArray[np.float32], w: NDArray[np.float32]) -> None:
     """Raises where y is not the sum over channels, but for what rounding in float32 explains."""
     wide_x, wide_w = x.astype(np.float64), w.astype(np.float64)
     expected = np.tensordot(wide_x, wide_w, axes=([-1], [0]))
-    bound = 16 * float(np.finfo(np.float32).eps) * np.tensordot(
-        abs(wide_x), abs(wide_w), axes=([-1], [0]))
+    bound = (
+        16
+        * float(np.finfo(np.float32).eps)
+        * np.tensordot(abs(wide_x), abs(wide_w), axes=([-1], [0]))
+    )
     error = abs(y - expected)
     if not (error <= bound).all():
         raise MismatchError(f"a result is off by {error.max():.3g}, more than rounding explains")
@@ -102,8 +109,10 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     except OSError as error:
         raise ValueError(f"cannot read {path}: {error.strerror or error}") from error
     except ValueError as error:
-        raise ValueError(f"cannot read {path}: {error} (without Pillow only PNG files are read; "
-                         "`pip install pillow` reads other pictures)") from error
+        raise ValueError(
+            f"cannot read {path}: {error} (without Pillow only PNG files are read; "
+            "`pip install pillow` reads other pictures)"
+        ) from error
     if image.ndim == 2:
         image = np.repeat(image[:, :, None], 3, axis=2)
     return image[:, :, :3]
@@ -137,8 +146,10 @@ def develop(picture: NDArray[np.uint8], output: Path) -> Iterator[str]:
     yield f"The picture is {_shape(image)}: three channels, red, green and blue."
     output.mkdir(parents=True, exist_ok=True)
     _png.write(output / "photograph.png", picture)
-    steps = (("colour.png", "warm evening, a 3x3 colour matrix", WARM),
-             ("grey.png", "grey, the three Rec. 709 luma weights", LUMA[:, None]))
+    steps = (
+        ("colour.png", "warm evening, a 3x3 colour matrix", WARM),
+        ("grey.png", "grey, the three Rec. 709 luma weights", LUMA[:, None]),
+    )
     for file, title, matrix in steps:
         w = np.ascontiguousarray(matrix)
         result = conv(image, w)

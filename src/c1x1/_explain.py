@@ -46,8 +46,9 @@ class _Call:
             return False
         in_axis = -2 if self.is_last else 1
         window = self.w.shape[:-2] if self.is_last else self.w.shape[2:]
-        return (self.w.shape[in_axis] * self.groups == self.channels
-                and all(size == 1 for size in window))
+        return self.w.shape[in_axis] * self.groups == self.channels and all(
+            size == 1 for size in window
+        )
 
     def matrix(self) -> NDArray[Any]:
         """The weights as (C_in / groups, C_out)."""
@@ -66,8 +67,14 @@ class _Call:
         return tuple(sizes)
 
 
-def _read_call(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None, layout: str | None,
-               stride: int | Sequence[int], groups: int) -> _Call:
+def _read_call(
+    x: ArrayLike,
+    w: ArrayLike,
+    bias: ArrayLike | None,
+    layout: str | None,
+    stride: int | Sequence[int],
+    groups: int,
+) -> _Call:
     # The plan first: it makes the checks of `conv` and raises its messages.
     plan = _api.plan(x, w, bias, layout=layout, stride=stride, groups=groups)
     image = np.asarray(x)
@@ -78,14 +85,26 @@ def _read_call(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None, layout: str |
     spatial = [axis for axis, name in enumerate(names) if name not in "NC"]
     values = [stride] * len(spatial) if isinstance(stride, int) else list(np.atleast_1d(stride))
     steps = [1] * ndim
-    for axis, value in zip(spatial, values * (len(spatial) if len(values) == 1 else 1),
-                           strict=True):
+    for axis, value in zip(
+        spatial, values * (len(spatial) if len(values) == 1 else 1), strict=True
+    ):
         steps[axis] = operator.index(value)
-    return _Call(image, np.asarray(w), None if bias is None else np.asarray(bias), layout,
-                 names, names.index("C"), batch_axis, steps, operator.index(groups), plan)
+    return _Call(
+        image,
+        np.asarray(w),
+        None if bias is None else np.asarray(bias),
+        layout,
+        names,
+        names.index("C"),
+        batch_axis,
+        steps,
+        operator.index(groups),
+        plan,
+    )
 
 
 # How the numbers are told.
+
 
 def _number(value: Any) -> str:
     return str(int(value)) if isinstance(value, (np.integer, np.bool_, int)) else f"{value:.6g}"
@@ -153,8 +172,9 @@ def _one_pixel(call: _Call, index: list[int]) -> NDArray[Any]:
     return _api.conv(call.x[window], call.w, call.bias, layout=call.layout, groups=call.groups)
 
 
-def _tell_sum(call: _Call, index: list[int], matrix: NDArray[Any],
-              result: NDArray[Any]) -> list[str]:
+def _tell_sum(
+    call: _Call, index: list[int], matrix: NDArray[Any], result: NDArray[Any]
+) -> list[str]:
     position = _position(call, index)
     terms = matrix.shape[0]
     pixel = call.x[tuple(position)][:terms]
@@ -164,8 +184,10 @@ def _tell_sum(call: _Call, index: list[int], matrix: NDArray[Any],
     out_index: list[int | str] = list(index)
     if call.w.ndim > 1:
         out_index.insert(call.channel_axis, 0)
-    first = [f"{_factor(a)}*{_factor(b)}" for a, b in zip(pixel[:_SHOWN], matrix[:_SHOWN, 0],
-                                                        strict=True)]
+    first = [
+        f"{_factor(a)}*{_factor(b)}"
+        for a, b in zip(pixel[:_SHOWN], matrix[:_SHOWN, 0], strict=True)
+    ]
     exact = np.int64 if call.plan["compute"] == "int64" else np.float64
     products = pixel.astype(exact) * matrix[:, 0].astype(exact)
     if terms > _SHOWN:
@@ -195,17 +217,25 @@ def _tell_shapes(call: _Call, shape: tuple[int, ...], matrix: NDArray[Any]) -> l
         "channels turns them into",
     ]
     if call.w.ndim == 1:
-        lines.append("  one number per pixel; a 1-D w asks for that number without an axis of its "
-                     "own.")
+        lines.append(
+            "  one number per pixel; a 1-D w asks for that number without an axis of its own."
+        )
     else:
-        lines.append(f"  one number. Each filter gives one number per pixel: "
-                     f"{_count(filters, 'filter')}, {_count(filters, 'output channel')}.")
+        lines.append(
+            f"  one number. Each filter gives one number per pixel: "
+            f"{_count(filters, 'filter')}, {_count(filters, 'output channel')}."
+        )
     if call.groups > 1:
-        lines.append(f"  In {call.groups} groups: each filter sees only its group's "
-                     f"{_count(terms, 'channel')} of the {call.channels}.")
+        lines.append(
+            f"  In {call.groups} groups: each filter sees only its group's "
+            f"{_count(terms, 'channel')} of the {call.channels}."
+        )
     if any(step > 1 for step in call.steps):
-        taken = ", ".join(f"every {step} along {name}" for step, name in zip(
-            call.steps, call.names, strict=True) if step > 1)
+        taken = ", ".join(
+            f"every {step} along {name}"
+            for step, name in zip(call.steps, call.names, strict=True)
+            if step > 1
+        )
         lines.append(f"  The stride takes pixel 0 and then {taken}; the others are never read.")
     return lines
 
@@ -220,39 +250,53 @@ _SOURCES = {
 
 def _tell_plan(plan: dict[str, Any]) -> list[str]:
     role = plan["role"]
-    rows, columns = (("output channels", "pixels") if role == "pixels_n"
-                     else ("pixels", "output channels"))
-    sides = {"pixels_m": "vectors run along the output channels (channels last)",
-             "pixels_n": "vectors run along the pixels (channels first)",
-             "dot": "vectors run along the input channels (few output channels)"}
-    a, b = ("weights", "pixels") if role == "pixels_n" else ("pixels", "weights")
-    chains = ("one running sum per result" if plan["chains"] == 1 else
-              f"{plan['chains']} running sums per result, added pairwise at the end")
+    rows, columns = (
+        ("output channels", "pixels")
+        if role in ("pixels_n", "small")
+        else ("pixels", "output channels")
+    )
+    sides = {
+        "pixels_m": "vectors run along the output channels (channels last)",
+        "pixels_n": "vectors run along the pixels (channels first)",
+        "dot": "vectors run along the input channels (few output channels)",
+        "small": "vectors run along the pixels, whose few channels are sorted in registers",
+    }
+    a, b = ("weights", "pixels") if role in ("pixels_n", "small") else ("pixels", "weights")
+    chains = (
+        "one running sum per result"
+        if plan["chains"] == 1
+        else f"{plan['chains']} running sums per result, added pairwise at the end"
+    )
     if plan["chains"] == 1 and 0 < plan.get("piece", plan["k"]) < plan["k"]:
         chains += f", in pieces of {plan['piece']} channels for accuracy"
-    order = ("each strip of rows meets all column panels in turn"
-             if plan["order"] == "rows_outside" else
-             "each column panel meets all strips of rows in turn")
-    tasks = _count(plan["tasks"], "task")
-    lines = [
+    order = (
+        "each strip of rows meets all column panels in turn"
+        if plan["order"] == "rows_outside"
+        else "each column panel meets all strips of rows in turn"
+    )
+    blocks = _count(plan["blocks"], "block")
+    return [
         f"  Kernel: {plan['isa']}, sums in {plan['compute']}; a register tile of {plan['mr']} "
         f"{rows} x {plan['nr']} {columns};",
         f"    {sides[role]}; {chains}.",
-        *(f"  The {name} are {_SOURCES[plan[key]].format('they', plan['nr'])}."
-          for key, name in (("a", a), ("b", b))),
-        "  Results go straight to the output." if plan["is_direct"] else
-        "  Results pass through a small buffer, where they get the output's dtype and strides.",
-        f"  Blocks: {tasks} of up to {plan['mc']} {rows} x {plan['nc']} {columns}, "
+        *(
+            f"  The {name} are {_SOURCES[plan[key]].format('they', plan['nr'])}."
+            for key, name in (("a", a), ("b", b))
+        ),
+        "  Results go straight to the output."
+        if plan["is_direct"]
+        else "  Results pass through a small buffer that gives them dtype and strides.",
+        f"  Work: {blocks} of up to {plan['mc']} {rows} x {plan['nc']} {columns}, "
         f"{plan['kc']} of {plan['k']} channels at a time;",
         f"    {order}.",
         f"  Threads: {plan['threads']}, each with {_bytes(plan['thread_bytes'])} of workspace. "
         "They share out pixels and filters, never one sum.",
     ]
-    return lines
 
 
-def _tell_cost(call: _Call, shape: tuple[int, ...], matrix: NDArray[Any],
-               dtype: np.dtype[Any]) -> list[str]:
+def _tell_cost(
+    call: _Call, shape: tuple[int, ...], matrix: NDArray[Any], dtype: np.dtype[Any]
+) -> list[str]:
     taken = [-(-size // step) for size, step in zip(call.x.shape, call.steps, strict=True)]
     read_x = int(np.prod(taken, dtype=object)) * call.x.itemsize
     results = int(np.prod(shape, dtype=object))
@@ -270,6 +314,7 @@ def _tell_cost(call: _Call, shape: tuple[int, ...], matrix: NDArray[Any],
 
 # The same in NumPy.
 
+
 def _tensordot(call: _Call, compute: np.dtype[Any], shape_w: tuple[int, ...] | None) -> str:
     x_text, w_text = "x", "w"
     if any(step > 1 for step in call.steps):
@@ -283,9 +328,11 @@ def _tensordot(call: _Call, compute: np.dtype[Any], shape_w: tuple[int, ...] | N
     in_axis = 1 if call.w.ndim > 1 and not call.is_last else 0
     if call.groups > 1:
         w_split = 0 if in_axis else 1
-        product = (f"np.concatenate([np.tensordot(a, b, axes=([{axis}], [{in_axis}])) for a, b in "
-                   f"zip(np.split({x_text}, {call.groups}, axis={axis}), "
-                   f"np.split({w_text}, {call.groups}, axis={w_split}))], axis=-1)")
+        product = (
+            f"np.concatenate([np.tensordot(a, b, axes=([{axis}], [{in_axis}])) for a, b in "
+            f"zip(np.split({x_text}, {call.groups}, axis={axis}), "
+            f"np.split({w_text}, {call.groups}, axis={w_split}))], axis=-1)"
+        )
     else:
         product = f"np.tensordot({x_text}, {w_text}, axes=([{axis}], [{in_axis}]))"
     if call.w.ndim > 1 and not call.is_last:
@@ -317,9 +364,16 @@ def _numpy_line(call: _Call, dtype: np.dtype[Any]) -> str:
     return line
 
 
-def explain(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None, *,
-            pixel: int | Sequence[int] = (0, 0), layout: str | None = None,
-            stride: int | Sequence[int] = 1, groups: int = 1) -> str:
+def explain(
+    x: ArrayLike,
+    w: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    pixel: int | Sequence[int] = (0, 0),
+    layout: str | None = None,
+    stride: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> str:
     """What ``conv(x, w, bias, ...)`` computes and how, in words and with one pixel's numbers.
 
     Computes that one pixel only, whatever the size of `x`.
@@ -360,22 +414,24 @@ def explain(x: ArrayLike, w: ArrayLike, bias: ArrayLike | None = None, *,
     index = _locate(call, pixel, shape)
     pixel_result = _one_pixel(call, index)
     dtype = pixel_result.dtype
-    return "\n".join([
-        "A 1x1 convolution: at every pixel, a weighted sum of that pixel's channels, once per "
-        "filter.",
-        "",
-        *_tell_sum(call, index, matrix, pixel_result),
-        "",
-        "Shapes",
-        *_tell_shapes(call, shape, matrix),
-        "",
-        "Plan",
-        *_tell_plan(call.plan),
-        "",
-        "Cost",
-        *_tell_cost(call, shape, matrix, dtype),
-        "",
-        "The same in NumPy",
-        f"  {_numpy_line(call, dtype)}",
-        "",
-    ])
+    return "\n".join(
+        [
+            "A 1x1 convolution: at every pixel, a weighted sum of that pixel's channels, once per "
+            "filter.",
+            "",
+            *_tell_sum(call, index, matrix, pixel_result),
+            "",
+            "Shapes",
+            *_tell_shapes(call, shape, matrix),
+            "",
+            "Plan",
+            *_tell_plan(call.plan),
+            "",
+            "Cost",
+            *_tell_cost(call, shape, matrix, dtype),
+            "",
+            "The same in NumPy",
+            f"  {_numpy_line(call, dtype)}",
+            "",
+        ]
+    )

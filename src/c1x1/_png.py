@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,9 @@ _MAX_PIXELS = 1 << 28
 _FILTERS = 5
 
 
-def _paeth(left: NDArray[np.int16], above: NDArray[np.int16],
-           corner: NDArray[np.int16]) -> NDArray[np.int16]:
+def _paeth(
+    left: NDArray[np.int16], above: NDArray[np.int16], corner: NDArray[np.int16]
+) -> NDArray[np.int16]:
     estimate = left + above - corner
     to_left, to_above, to_corner = (abs(estimate - near) for near in (left, above, corner))
     nearest = np.where(to_above <= to_corner, above, corner)
@@ -81,8 +83,12 @@ def encode(image: NDArray[np.uint8], *, row_filter: int | None = None) -> bytes:
         body += candidates[best].tobytes()
         above = row
     header = struct.pack(">IIBBBBB", width, height, 8, kinds[samples], 0, 0, 0)
-    return (_SIGNATURE + _chunk(b"IHDR", header)
-            + _chunk(b"IDAT", zlib.compress(bytes(body), 9)) + _chunk(b"IEND", b""))
+    return (
+        _SIGNATURE
+        + _chunk(b"IHDR", header)
+        + _chunk(b"IDAT", zlib.compress(bytes(body), 9))
+        + _chunk(b"IEND", b"")
+    )
 
 
 def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
@@ -91,11 +97,11 @@ def _chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     while at < len(data):
         if at + 12 > len(data):
             raise ValueError("the PNG file is cut short")
-        length, kind = struct.unpack(">I4s", data[at:at + 8])
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
         if at + 12 + length > len(data):
             raise ValueError(f"the PNG file is cut short inside its {kind!r} chunk")
-        body = data[at + 8:at + 8 + length]
-        (checksum,) = struct.unpack(">I", data[at + 8 + length:at + 12 + length])
+        body = data[at + 8 : at + 8 + length]
+        (checksum,) = struct.unpack(">I", data[at + 8 + length : at + 12 + length])
         if checksum != zlib.crc32(kind + body):
             raise ValueError(f"the PNG file is damaged: checksum of its {kind!r} chunk")
         chunks.append((kind, body))
@@ -110,7 +116,8 @@ def _read_header(body: bytes) -> tuple[int, int, int]:
     if len(body) != 13:
         raise ValueError("the PNG file is damaged: its header has the wrong length")
     width, height, depth, colour, compression, filtering, interlace = struct.unpack(
-        ">IIBBBBB", body)
+        ">IIBBBBB", body
+    )
     if colour not in _COLOUR_TYPES or depth != 8:
         raise ValueError(
             f"PNG of colour type {colour} with {depth} bits per sample; this reader knows 8-bit "
@@ -197,8 +204,10 @@ def decode(data: bytes) -> NDArray[np.uint8]:
     except zlib.error as error:
         raise ValueError(f"the PNG file is damaged: {error}") from error
     if len(plain) != expected:
-        raise ValueError(f"the PNG file is damaged: expected {expected} bytes of pixels, "
-                         f"found {'more' if len(plain) > expected else len(plain)}")
+        raise ValueError(
+            f"the PNG file is damaged: expected {expected} bytes of pixels, "
+            f"found {'more' if len(plain) > expected else len(plain)}"
+        )
     rows = np.frombuffer(plain, np.uint8).reshape(height, -1)
     shape = (height, width) if samples == 1 else (height, width, samples)
     return _restore(rows, samples).reshape(shape)
@@ -207,11 +216,11 @@ def decode(data: bytes) -> NDArray[np.uint8]:
 def write(path: str | os.PathLike[str], image: NDArray[np.uint8]) -> None:
     """Write `image`, as `encode` takes it, to `path`."""
     data = encode(image)
-    with open(path, "wb") as file:
+    with Path(path).open("wb") as file:
         file.write(data)
 
 
 def read(path: str | os.PathLike[str]) -> NDArray[np.uint8]:
     """Read the PNG at `path`, as `decode` does. OSError where there is no such file."""
-    with open(path, "rb") as file:
+    with Path(path).open("rb") as file:
         return decode(file.read())

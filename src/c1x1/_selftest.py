@@ -20,10 +20,20 @@ _FILTERS = (1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 24, 31, 33, 49)
 _PIXELS = ((1, 1), (1, 5), (2, 3), (1, 7), (3, 4), (5, 5), (4, 8), (7, 9), (13, 17))
 _REAL = ("float32", "float64")
 _PAIRS = (
-    ("float32", "float32"), ("float64", "float64"), ("int64", "int64"), ("int32", "int32"),
-    ("int16", "int16"), ("uint8", "int8"), ("int8", "int8"), ("uint8", "float32"),
-    ("uint16", "float32"), ("float16", "float32"), ("float32", "float64"), ("int32", "float64"),
-    ("float64", "int16"), ("bool", "int64"),
+    ("float32", "float32"),
+    ("float64", "float64"),
+    ("int64", "int64"),
+    ("int32", "int32"),
+    ("int16", "int16"),
+    ("uint8", "int8"),
+    ("int8", "int8"),
+    ("uint8", "float32"),
+    ("uint16", "float32"),
+    ("float16", "float32"),
+    ("float32", "float64"),
+    ("int32", "float64"),
+    ("float64", "int16"),
+    ("bool", "int64"),
 )
 
 
@@ -84,9 +94,13 @@ def _tails(random: np.random.Generator) -> Iterator[_Case]:
             expected = _reference(x.astype(np.int64), w.astype(np.int64))
             name = f"{height}x{width}x{channels} {a} with {filters} filters {b}"
             yield _Case(name, x, w, expected)
-            yield _Case(f"{name}, channels first", np.ascontiguousarray(np.moveaxis(x, -1, 0)),
-                        np.ascontiguousarray(w.T), np.moveaxis(expected, -1, 0),
-                        options={"layout": "CHW"})
+            yield _Case(
+                f"{name}, channels first",
+                np.ascontiguousarray(np.moveaxis(x, -1, 0)),
+                np.ascontiguousarray(w.T),
+                np.moveaxis(expected, -1, 0),
+                options={"layout": "CHW"},
+            )
 
 
 def _features(random: np.random.Generator) -> Iterator[_Case]:
@@ -101,24 +115,36 @@ def _features(random: np.random.Generator) -> Iterator[_Case]:
         name = f"2x9x11x{channels} {a} with {filters} filters {b}"
         first = np.ascontiguousarray(np.moveaxis(x, -1, 1))
         yield _Case(f"{name}, stride", x, w, plain[:, ::2, ::3], options={"stride": (2, 3)})
-        yield _Case(f"{name}, stride, channels first", first, np.ascontiguousarray(w.T),
-                    np.moveaxis(plain[:, ::2, ::2], -1, 1),
-                    options={"stride": 2, "layout": "NCHW"})
+        yield _Case(
+            f"{name}, stride, channels first",
+            first,
+            np.ascontiguousarray(w.T),
+            np.moveaxis(plain[:, ::2, ::2], -1, 1),
+            options={"stride": 2, "layout": "NCHW"},
+        )
         yield _Case(f"{name}, bias", x, w, plain + bias, options={"bias": bias})
-        yield _Case(f"{name}, bias, channels first", first, np.ascontiguousarray(w.T),
-                    np.moveaxis(plain + bias, -1, 1), options={"bias": bias, "layout": "NCHW"})
-        yield _Case(f"{name}, sliced and reversed", x[:, ::-1, 1::2], w,
-                    plain[:, ::-1, 1::2])
+        yield _Case(
+            f"{name}, bias, channels first",
+            first,
+            np.ascontiguousarray(w.T),
+            np.moveaxis(plain + bias, -1, 1),
+            options={"bias": bias, "layout": "NCHW"},
+        )
+        yield _Case(f"{name}, sliced and reversed", x[:, ::-1, 1::2], w, plain[:, ::-1, 1::2])
         yield _Case(f"{name}, one filter without its axis", x, w[:, 0], plain[..., 0])
         out = np.zeros((2, 9, 11, 2 * filters), np.result_type(np.int64, x, w))
         yield _Case(f"{name}, out=", x, w, plain, out=out[..., ::2])
         if filters % groups == 0 and channels % groups == 0:
-            part = w[:channels // groups]
+            part = w[: channels // groups]
             grouped = _reference(wide_x, part.astype(np.int64), groups)
             yield _Case(f"{name}, groups", x, part, grouped, options={"groups": groups})
-            yield _Case(f"{name}, groups, channels first", first, np.ascontiguousarray(part.T),
-                        np.moveaxis(grouped, -1, 1),
-                        options={"groups": groups, "layout": "NCHW"})
+            yield _Case(
+                f"{name}, groups, channels first",
+                first,
+                np.ascontiguousarray(part.T),
+                np.moveaxis(grouped, -1, 1),
+                options={"groups": groups, "layout": "NCHW"},
+            )
 
 
 def _reals(random: np.random.Generator) -> Iterator[_Case]:
@@ -132,9 +158,14 @@ def _reals(random: np.random.Generator) -> Iterator[_Case]:
         bound = 16 * float(np.finfo(dtype).eps) * _reference(abs(wide_x), abs(wide_w))
         name = f"6x35x{channels} real {dtype} with {filters} filters"
         yield _Case(name, x, w, expected, bound)
-        yield _Case(f"{name}, channels first", np.ascontiguousarray(np.moveaxis(x, -1, 0)),
-                    np.ascontiguousarray(w.T), np.moveaxis(expected, -1, 0),
-                    np.moveaxis(bound, -1, 0), {"layout": "CHW"})
+        yield _Case(
+            f"{name}, channels first",
+            np.ascontiguousarray(np.moveaxis(x, -1, 0)),
+            np.ascontiguousarray(w.T),
+            np.moveaxis(expected, -1, 0),
+            np.moveaxis(bound, -1, 0),
+            {"layout": "CHW"},
+        )
 
 
 def _cases() -> list[_Case]:

@@ -95,7 +95,7 @@ typedef struct {
     size_t groups, c_in, c_out; /* channels per group */
     ptrdiff_t x_channel, w_in, w_out, out_channel;
     ptrdiff_t x_group, w_group, out_group; /* set by c1x1_problem_normalise */
-    const struct c1x1_weights *packed; /* of the same w, or NULL */
+    const struct c1x1_weights *packed;     /* of the same w, or NULL */
 } c1x1_problem;
 
 /* Sets `overlap`, from the bytes that x and out span. Before c1x1_problem_normalise. */
@@ -106,8 +106,8 @@ typedef struct {
     uintptr_t begin, end;
 } c1x1_span;
 /* The bytes an array of `itemsize` spans. */
-c1x1_span c1x1_span_of(const void *data, int dims, const ptrdiff_t *shape,
-                       const ptrdiff_t *strides, size_t itemsize);
+c1x1_span c1x1_span_of(const void *data, int dims, const ptrdiff_t *shape, const ptrdiff_t *strides,
+                       size_t itemsize);
 int c1x1_spans_meet(c1x1_span a, c1x1_span b);
 
 /* Checks sizes and strides, drops axes of size 1, sorts and merges the others so that `dim` is as
@@ -209,9 +209,9 @@ typedef struct {
     unsigned chains; /* running sums per result: 1 or 16 (canonical order) */
     size_t m, n, k;  /* of one outer step */
     size_t mc, nc, kc;
-    size_t piece; /* of k, summed from zero: a function of k alone */
-    size_t outer, m_blocks, n_blocks; /* blocks = outer * m_blocks * n_blocks */
-    size_t grain;    /* blocks that a thread takes at once: a task */
+    size_t piece;                        /* of k, summed from zero: a function of k alone */
+    size_t outer, m_blocks, n_blocks;    /* blocks = outer * m_blocks * n_blocks */
+    size_t grain;                        /* blocks that a thread takes at once: a task */
     size_t a_bytes, b_bytes, tile_bytes; /* workspace of one thread, by part */
     int threads;
 } c1x1_plan;

@@ -50,8 +50,8 @@ static void read_caches(unsigned leaf, size_t *l1, size_t *l2) {
     for (unsigned sub = 0; sub < 8 && __get_cpuid_count(leaf, sub, &a, &b, &c, &d); sub++) {
         const unsigned type = a & 0x1f, level = a >> 5 & 7;
         if (type == 0) return;
-        const size_t bytes = (size_t)((b >> 22) + 1) * ((b >> 12 & 0x3ff) + 1) *
-                             ((b & 0xfff) + 1) * ((size_t)c + 1);
+        const size_t bytes =
+            (size_t)((b >> 22) + 1) * ((b >> 12 & 0x3ff) + 1) * ((b & 0xfff) + 1) * ((size_t)c + 1);
         if (level == 1 && type == 1) *l1 = bytes;
         if (level == 2) *l2 = bytes;
     }

@@ -198,7 +198,8 @@ static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
     } else if (holds_pixels(w, t, t->n0, k0)) {
         return panels;
     }
-    if (c1x1_pixels_are_n(plan->role) ? !is_planar(s) : p->w_out != (ptrdiff_t)c1x1_dtype_size(p->w_dtype)) {
+    if (c1x1_pixels_are_n(plan->role) ? !is_planar(s)
+                                      : p->w_out != (ptrdiff_t)c1x1_dtype_size(p->w_dtype)) {
         for (size_t j = 0; j < t->n; j += plan->nr)
             pack_panel(w, t, j, k0, k, w->b + (ptrdiff_t)(j / plan->nr) * panels.panel_bytes);
         return panels;
@@ -220,7 +221,8 @@ static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
             for (size_t byte = 0; byte < t->n * unit; byte += ALIGNMENT)
                 __builtin_prefetch(from + ROWS_AHEAD * step + byte);
         load(to, from, &full);
-        if (rest) load(to + (ptrdiff_t)whole * panels.panel_bytes, from + whole * plan->nr * unit, &tail);
+        if (rest)
+            load(to + (ptrdiff_t)whole * panels.panel_bytes, from + whole * plan->nr * unit, &tail);
     }
     return panels;
 }
@@ -254,8 +256,8 @@ static operand find_b(worker *w, const block *t, size_t k0, size_t k) {
         const size_t group = (size_t)(p->w_group ? (t->w - p->w) / p->w_group : 0);
         const char *panels = (const char *)packed->panels + group * packed->group_bytes;
         const ptrdiff_t panel_bytes = (ptrdiff_t)p->c_in * nr * size;
-        return (operand){panels + (ptrdiff_t)t->n0 / nr * panel_bytes + (ptrdiff_t)k0 * nr * size, nr,
-                         panel_bytes};
+        return (operand){panels + (ptrdiff_t)t->n0 / nr * panel_bytes + (ptrdiff_t)k0 * nr * size,
+                         nr, panel_bytes};
     }
     case C1X1_IN_PLACE:
         break;
@@ -341,7 +343,7 @@ static c1x1_tile tile_at(const worker *w, const block *t, const k_block *q, size
                       .ldb = q->b.ld,
                       .ldc = q->ldc,
                       .piece = plan->piece,
-                      .start = q->k0 == 0        ? C1X1_ZERO
+                      .start = q->k0 == 0         ? C1X1_ZERO
                                : plan->chains > 1 ? C1X1_CONTINUE
                                                   : C1X1_ADD};
     if (bias && c1x1_pixels_are_n(plan->role))
@@ -398,8 +400,13 @@ static void run_block(worker *w, const block *t) {
     }
     if (plan->role == C1X1_SMALL) {
         const operand a = find_a(w, t, 0, plan->k);
-        const c1x1_tile tile = {.k = plan->k, .n = t->n, .a = a.base, .lda = a.ld,
-                                .b = find_b(w, t, 0, plan->k).base, .c = q.c, .bias_m = t->bias};
+        const c1x1_tile tile = {.k = plan->k,
+                                .n = t->n,
+                                .a = a.base,
+                                .lda = a.ld,
+                                .b = find_b(w, t, 0, plan->k).base,
+                                .c = q.c,
+                                .bias_m = t->bias};
         s->small(&tile);
         return;
     }

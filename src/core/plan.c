@@ -9,29 +9,29 @@
 #include <string.h>
 
 /* Cycles, measured (decision 0005). */
-static const double TILE_CALL = 12;          /* entering and leaving a kernel */
-static const double TILE_STORE = 1;          /* per vector of results */
-static const double PANEL_VECTOR = 1.4;       /* per vector of b fetched from beyond L1 */
-static const double PLANE_ROW = 4;           /* per row of a tile that starts on a page of its own */
-static const double COPY_DENSE = 0.3;        /* per element copied along memory */
-static const double COPY_STRIDED = 2.2;      /* per element converted, transposed or scattered */
-static const double MACS_PER_THREAD = 5e5;   /* below this another thread costs more than it gives */
+static const double TILE_CALL = 12;        /* entering and leaving a kernel */
+static const double TILE_STORE = 1;        /* per vector of results */
+static const double PANEL_VECTOR = 1.4;    /* per vector of b fetched from beyond L1 */
+static const double PLANE_ROW = 4;         /* per row of a tile that starts on a page of its own */
+static const double COPY_DENSE = 0.3;      /* per element copied along memory */
+static const double COPY_STRIDED = 2.2;    /* per element converted, transposed or scattered */
+static const double MACS_PER_THREAD = 5e5; /* below this another thread costs more than it gives */
 static const double BYTES_PER_THREAD = 1.28e5;
-static const double MACS_PER_TASK = 2e6;     /* small enough to share out evenly, and to stop soon */
-static const size_t LONGEST_CHAIN = 160;     /* multiply-adds in a row (decision 0002) */
-static const size_t LONG_K = 1024;           /* of sixteen chains: k is blocked above this */
-static const size_t SPLIT_K = 512;           /* into blocks of at most this */
-static const size_t PACKED_WEIGHTS = 4 << 20; /* bytes that a thread packs for one call */
-static const size_t LONGEST_PACKED_ROW = 8192; /* elements; a dot cannot split k */
-static const size_t TILE_BUFFER = 160 << 10;  /* bytes of sums that wait for the store stage */
+static const double MACS_PER_TASK = 2e6; /* small enough to share out evenly, and to stop soon */
+static const size_t LONGEST_CHAIN = 160; /* multiply-adds in a row (decision 0002) */
+static const size_t LONG_K = 1024;       /* of sixteen chains: k is blocked above this */
+static const size_t SPLIT_K = 512;       /* into blocks of at most this */
+static const size_t PACKED_WEIGHTS = 768 << 10; /* bytes that each thread may pack for one call */
+static const size_t LONGEST_PACKED_ROW = 8192;  /* elements; a dot cannot split k */
+static const size_t TILE_BUFFER = 160 << 10;    /* bytes of sums that wait for the store stage */
 
 typedef struct {
     const c1x1_problem *problem;
     const c1x1_kernels *kernels, *small;
-    size_t size;         /* of an element of the compute dtype */
-    size_t pixels, run;  /* all of them; those along the last axis */
+    size_t size;        /* of an element of the compute dtype */
+    size_t pixels, run; /* all of them; those along the last axis */
     unsigned chains;
-    int x_is_native;     /* dtype, alignment and axis strides suit a kernel */
+    int x_is_native; /* dtype, alignment and axis strides suit a kernel */
     int out_is_native;
 } view;
 
@@ -156,8 +156,10 @@ static candidate evaluate(const view *v, c1x1_role role, int is_gathered) {
     const double runs = (double)v->pixels / (double)run;
     candidate c = {.role = role, .is_gathered = is_gathered};
     if (role == C1X1_PIXELS_N) {
-        c.x_in_place = !is_gathered && v->x_is_native && (!last || is_unit(last->x_stride, v->size));
-        c.is_direct = !is_gathered && v->out_is_native && (!last || is_unit(last->out_stride, v->size));
+        c.x_in_place =
+            !is_gathered && v->x_is_native && (!last || is_unit(last->x_stride, v->size));
+        c.is_direct =
+            !is_gathered && v->out_is_native && (!last || is_unit(last->out_stride, v->size));
         const double steps = (double)p->c_in / v->chains;
         c.nv = best_nv(v, run, steps, p->c_out, PLANE_ROW);
         c.mr = s->mr[c.nv];
@@ -173,10 +175,12 @@ static candidate evaluate(const view *v, c1x1_role role, int is_gathered) {
             const double vecs = (double)C1X1_CHAINS / s->vl;
             /* A row to pack must not outgrow a thread's share of memory: that leaves pixels_n,
              * which splits k. */
-            if (!c.x_in_place && p->c_in > LONGEST_PACKED_ROW) c.cost = HUGE_VAL;
-            else c.cost = (double)run * (double)((p->c_out + n - 1) / n) *
-                     ((double)p->c_in / C1X1_CHAINS * vecs * step_cost(s, c.mr, n) / c.mr +
-                      4.0 * n + TILE_CALL / c.mr);
+            if (!c.x_in_place && p->c_in > LONGEST_PACKED_ROW)
+                c.cost = HUGE_VAL;
+            else
+                c.cost = (double)run * (double)((p->c_out + n - 1) / n) *
+                         ((double)p->c_in / C1X1_CHAINS * vecs * step_cost(s, c.mr, n) / c.mr +
+                          4.0 * n + TILE_CALL / c.mr);
         } else {
             c.nv = best_nv(v, p->c_out, (double)p->c_in, MANY_ROWS, 0);
             c.mr = s->mr[c.nv];
@@ -204,8 +208,8 @@ static int is_small(const view *v) {
 static candidate choose(const view *v) {
     const c1x1_problem *p = v->problem;
     if (is_small(v))
-        return (candidate){.role = C1X1_SMALL, .mr = (unsigned)p->c_out, .nv = 1, .x_in_place = 1,
-                           .is_direct = 1};
+        return (candidate){
+            .role = C1X1_SMALL, .mr = (unsigned)p->c_out, .nv = 1, .x_in_place = 1, .is_direct = 1};
     const c1x1_role last_role = v->chains > 1 ? C1X1_DOT : C1X1_PIXELS_M;
     candidate best = evaluate(v, last_role, 0);
     /* Nothing to gain elsewhere: no copies, full vectors. */
@@ -286,7 +290,8 @@ static void plan_pixels_m(const view *v, const c1x1_machine *machine, size_t per
     plan->a = x_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
     plan->order = w_in_l1 ? C1X1_ROWS_OUTSIDE : C1X1_PANELS_OUTSIDE;
     plan->nc = plan->n;
-    plan->mc = w_in_l1 && x_in_place ? per_task : smaller(l2_rows, divide_up(plan->m, (size_t)plan->threads));
+    plan->mc = w_in_l1 && x_in_place ? per_task
+                                     : smaller(l2_rows, divide_up(plan->m, (size_t)plan->threads));
     if (!plan->is_direct) {
         if (is_apart) plan->nc = even_block(plan->n, 1024, plan->nr);
         plan->mc = smaller(plan->mc, pixels_within(TILE_BUFFER, plan->nc * v->size));
@@ -297,7 +302,8 @@ static void plan_pixels_m(const view *v, const c1x1_machine *machine, size_t per
         plan->b = C1X1_PREPACKED;
     else if (w_is_native(v) && is_unit(p->w_out, v->size) && (w_in_l1 || plan->m <= plan->mr))
         plan->b = C1X1_IN_PLACE;
-    else if (w_in_l1 || (plan->kc == plan->k && plan->m > 2 * plan->mc && w_bytes <= PACKED_WEIGHTS))
+    else if (w_in_l1 ||
+             (plan->kc == plan->k && plan->m > 2 * plan->mc && w_bytes <= PACKED_WEIGHTS))
         plan->b = C1X1_PACK_BLOCK;
     else
         plan->b = C1X1_PACK_PANEL;
@@ -315,11 +321,13 @@ static void plan_pixels_n(const view *v, const c1x1_machine *machine, size_t per
     const int a_in_place = w_in_place && !is_aliased;
     const size_t l2_rows = rows_in_l2(machine, a_in_place ? p->w_out : 0, plan->kc * v->size);
     plan->a = a_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
-    plan->b = x_in_place && (plan->m <= plan->mr || v->chains > 1) ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
+    plan->b =
+        x_in_place && (plan->m <= plan->mr || v->chains > 1) ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
     plan->order = C1X1_PANELS_OUTSIDE;
     plan->mc = is_apart ? even_block(plan->m, l2_rows, plan->mr) : plan->m;
     size_t nc = plan->b == C1X1_PACK_BLOCK ? plan->n : per_task;
-    if (plan->threads > 1) nc = smaller(nc, divide_up(plan->n * plan->outer, 4 * (size_t)plan->threads));
+    if (plan->threads > 1)
+        nc = smaller(nc, divide_up(plan->n * plan->outer, 4 * (size_t)plan->threads));
     if (plan->b == C1X1_PACK_BLOCK) {
         /* Pixels that interleave channels are turned within L1; planes are read in long runs. */
         const c1x1_dim *last = p->dims ? &p->dim[p->dims - 1] : NULL;
@@ -389,14 +397,12 @@ static void size_workspace(const view *v, c1x1_plan *plan) {
     plan->b_bytes = 0;
     if (plan->b == C1X1_PACK_PANEL) plan->b_bytes = plan->nr * plan->kc * v->size;
     if (plan->b == C1X1_PACK_BLOCK)
-        plan->b_bytes = plan->role == C1X1_DOT
-                            ? plan->nc * kc * v->size
-                            : round_up(plan->nc, plan->nr) * plan->kc * v->size;
+        plan->b_bytes = plan->role == C1X1_DOT ? plan->nc * kc * v->size
+                                               : round_up(plan->nc, plan->nr) * plan->kc * v->size;
     const int is_buffered = !plan->is_direct || (plan->chains > 1 && plan->role != C1X1_DOT);
-    plan->tile_bytes =
-        is_buffered ? (plan->role == C1X1_DOT ? 1 : plan->chains) * plan->mc *
-                          round_up(plan->nc, plan->nr) * v->size
-                    : 0;
+    plan->tile_bytes = is_buffered ? (plan->role == C1X1_DOT ? 1 : plan->chains) * plan->mc *
+                                         round_up(plan->nc, plan->nr) * v->size
+                                   : 0;
     plan->a_bytes = round_up(plan->a_bytes, line);
     plan->b_bytes = round_up(plan->b_bytes, line);
     plan->tile_bytes = round_up(plan->tile_bytes, line);
@@ -439,8 +445,8 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     /* Even shares for the threads, then small enough to balance. */
     const double macs_per_pixel = (double)larger(p->c_in, 1) * (double)p->c_out;
     const size_t shares = plan->threads > 1 ? 4 * (size_t)plan->threads : 1;
-    const size_t per_task = smaller(divide_up(run, shares),
-                                    larger((size_t)(MACS_PER_TASK / macs_per_pixel), 1));
+    const size_t per_task =
+        smaller(divide_up(run, shares), larger((size_t)(MACS_PER_TASK / macs_per_pixel), 1));
     if (c.role == C1X1_SMALL)
         plan_small(&v, per_task, plan);
     else if (c.role == C1X1_DOT)

@@ -60,8 +60,8 @@ static int count_fits(const c1x1_problem *p) {
            outputs <= PTRDIFF_MAX && pixels <= PTRDIFF_MAX && inputs <= PTRDIFF_MAX;
 }
 
-c1x1_span c1x1_span_of(const void *data, int dims, const ptrdiff_t *shape,
-                       const ptrdiff_t *strides, size_t itemsize) {
+c1x1_span c1x1_span_of(const void *data, int dims, const ptrdiff_t *shape, const ptrdiff_t *strides,
+                       size_t itemsize) {
     c1x1_span span = {(uintptr_t)data, (uintptr_t)data + itemsize};
     for (int d = 0; d < dims; d++) {
         if (shape[d] == 0) return (c1x1_span){(uintptr_t)data, (uintptr_t)data};

@@ -38,7 +38,7 @@ typedef struct {
     void *c;
     ptrdiff_t lda, ldb, ldc;
     const void *bias_m, *bias_n; /* m (n) values, or NULL; never both */
-    size_t piece; /* of k, at least 1 */
+    size_t piece;                /* of k, at least 1 */
     c1x1_start start;
 } c1x1_tile;
 
@@ -50,23 +50,23 @@ enum { C1X1_MAX_MR = 8, C1X1_MAX_NV = 12, C1X1_MAX_DOT = 4, C1X1_MAX_SMALL = 4 }
  * registers. nv counts vectors of vl elements. */
 typedef struct {
     unsigned vl;
-    unsigned mr[C1X1_MAX_NV + 1];        /* rows of the full tile with nv vectors; 0: no such tile */
+    unsigned mr[C1X1_MAX_NV + 1]; /* rows of the full tile with nv vectors; 0: no such tile */
     unsigned preferred[C1X1_MAX_NV + 1]; /* nv values, best first when cost ties; 0-terminated */
     unsigned dot_mr[C1X1_MAX_DOT + 1];   /* rows of the full dot tile with n columns; 0: none */
     double fma_per_cycle, loads_per_cycle, fma_latency; /* vectors; for the plan's cost */
     /* [m - 1][nv - 1][is_masked]: (nv - 1) * vl < n <= nv * vl, unmasked when n == nv * vl */
     c1x1_tile_fn tile[C1X1_MAX_MR][C1X1_MAX_NV][2];
-    c1x1_tile_fn dot[C1X1_MAX_MR][C1X1_MAX_DOT]; /* [m - 1][n - 1] */
+    c1x1_tile_fn dot[C1X1_MAX_MR][C1X1_MAX_DOT];        /* [m - 1][n - 1] */
     c1x1_tile_fn small[C1X1_MAX_SMALL][C1X1_MAX_SMALL]; /* [K - 1][N - 1], or all NULL */
     c1x1_tile_fn fold;
 } c1x1_kernels;
 
 /* One row of the registry. */
 typedef struct c1x1_isa {
-    const char *name;                                      /* also the value of C1X1_ISA */
+    const char *name; /* also the value of C1X1_ISA */
     const char *description;
-    unsigned needs;                                        /* C1X1_HAS_... */
-    const c1x1_kernels *kernels[C1X1_COMPUTE_COUNT];       /* NULL: the next ISA below serves it */
+    unsigned needs;                                  /* C1X1_HAS_... */
+    const c1x1_kernels *kernels[C1X1_COMPUTE_COUNT]; /* NULL: the next ISA below serves it */
 } c1x1_isa;
 
 /* registry.c: best ISA first, ends with the one that every machine runs. */

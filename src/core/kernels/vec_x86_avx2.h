@@ -99,8 +99,8 @@ static inline __attribute__((always_inline)) void x86_avx2_transpose4(__m256 *x)
     x[3] = _mm256_shuffle_ps(b, d, _MM_SHUFFLE(3, 2, 3, 2));
 }
 
-static inline __attribute__((always_inline)) void x86_avx2_deinterleave_f32(__m256 *x, const float *p,
-                                                                        const int K) {
+static inline __attribute__((always_inline)) void
+x86_avx2_deinterleave_f32(__m256 *x, const float *p, const int K) {
     if (K == 1) {
         x[0] = _mm256_loadu_ps(p);
     } else if (K == 2) {
@@ -123,7 +123,7 @@ static inline __attribute__((always_inline)) void x86_avx2_deinterleave_f32(__m2
 }
 
 static inline __attribute__((always_inline)) void x86_avx2_interleave_f32(float *p, __m256 *y,
-                                                                      const int N) {
+                                                                          const int N) {
     if (N == 1) {
         _mm256_storeu_ps(p, y[0]);
     } else if (N == 2) {
@@ -147,17 +147,15 @@ static inline __attribute__((always_inline)) __m256d x86_avx2_halves_f64(const d
     return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(low)), _mm_loadu_pd(high), 1);
 }
 
-static inline __attribute__((always_inline)) void x86_avx2_store_halves_f64(double *low,
-                                                                            double *high,
-                                                                            __m256d v) {
+static inline __attribute__((always_inline)) void
+x86_avx2_store_halves_f64(double *low, double *high, __m256d v) {
     _mm_storeu_pd(low, _mm256_castpd256_pd128(v));
     _mm_storeu_pd(high, _mm256_extractf128_pd(v, 1));
 }
 
 /* Four pixels, two to a half. */
-static inline __attribute__((always_inline)) void x86_avx2_deinterleave_f64(__m256d *x,
-                                                                            const double *p,
-                                                                            const int K) {
+static inline __attribute__((always_inline)) void
+x86_avx2_deinterleave_f64(__m256d *x, const double *p, const int K) {
     __m256d h[4];
     if (K == 1) {
         x[0] = _mm256_loadu_pd(p);
@@ -179,9 +177,8 @@ static inline __attribute__((always_inline)) void x86_avx2_deinterleave_f64(__m2
     }
 }
 
-static inline __attribute__((always_inline)) void x86_avx2_interleave_f64(double *p,
-                                                                          const __m256d *y,
-                                                                          const int N) {
+static inline __attribute__((always_inline)) void
+x86_avx2_interleave_f64(double *p, const __m256d *y, const int N) {
     __m256d h[4];
     if (N == 1) {
         _mm256_storeu_pd(p, y[0]);

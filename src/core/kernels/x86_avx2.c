@@ -16,7 +16,6 @@
     X(2, 5) X(1, 6) X(2, 6) X(1, 7) X(1, 8) X(1, 9) X(1, 10) X(1, 11) X(1, 12)
 #define MR_OF_NV {0, 8, 6, 4, 3, 2, 2, 1, 1, 1, 1, 1, 1}
 #define PREFERRED {2, 1, 3, 4, 6, 12, 8}
-#define COST .fma_per_cycle = 2, .loads_per_cycle = 2, .fma_latency = 4
 
 /* float: m * n * 2 vectors of sums */
 #define DOTS_F32(X) \
@@ -27,14 +26,19 @@
 #define TILE_ENTRY(M, NV) .tile[M - 1][NV - 1] = {NAME(tile_##M##x##NV), NAME(tile_##M##x##NV##_masked)},
 #define DOT_ENTRY(M, N) .dot[M - 1][N - 1] = NAME(dot_##M##x##N),
 
+#define KERNELS(...)                                                                        \
+    {                                                                                       \
+        .vl = VL, .mr = MR_OF_NV, .preferred = PREFERRED, .dot_mr = {__VA_ARGS__},           \
+        .fma_per_cycle = 2, .loads_per_cycle = 2, .fma_latency = 4, .fold = NAME(fold),      \
+        TILES(TILE_ENTRY) DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY)                               \
+    }
+
 #include "vec_x86_avx2.h"
 #define NAME(x) x86_avx2_f32_##x
 #define DOTS DOTS_F32
 #include "tile_real.inc"
 #include "small_real.inc"
-static const c1x1_kernels x86_avx2_float32 = {
-    .vl = VL, .mr = MR_OF_NV, .preferred = PREFERRED, .dot_mr = {0, 6, 3, 2, 1}, COST,
-    TILES(TILE_ENTRY) DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).fold = NAME(fold)};
+static const c1x1_kernels x86_avx2_float32 = KERNELS(0, 6, 3, 2, 1);
 #undef NAME
 #undef DOTS
 #undef SMALLS
@@ -46,9 +50,7 @@ static const c1x1_kernels x86_avx2_float32 = {
 #define DOTS DOTS_F64
 #include "tile_real.inc"
 #include "small_real.inc"
-static const c1x1_kernels x86_avx2_float64 = {
-    .vl = VL, .mr = MR_OF_NV, .preferred = PREFERRED, .dot_mr = {0, 3, 1, 1, 0}, COST,
-    TILES(TILE_ENTRY) DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).fold = NAME(fold)};
+static const c1x1_kernels x86_avx2_float64 = KERNELS(0, 3, 1, 1, 0);
 
 extern const c1x1_isa c1x1_isa_x86_avx2;
 const c1x1_isa c1x1_isa_x86_avx2 = {

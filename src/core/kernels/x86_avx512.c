@@ -19,7 +19,6 @@
     X(1, 9) X(2, 9) X(1, 10) X(2, 10) X(1, 11) X(2, 11) X(1, 12) X(2, 12)
 #define MR_OF_NV {0, 8, 8, 8, 6, 4, 4, 3, 3, 2, 2, 2, 2}
 #define PREFERRED {4, 2, 3, 1, 6, 8, 12}
-#define COST .fma_per_cycle = 2, .loads_per_cycle = 2, .fma_latency = 4
 
 /* float: m * n vectors of sums */
 #define DOTS_F32(X)                                                                         \
@@ -34,13 +33,18 @@
 #define TILE_ENTRY(M, NV) .tile[M - 1][NV - 1] = {NAME(tile_##M##x##NV), NAME(tile_##M##x##NV##_masked)},
 #define DOT_ENTRY(M, N) .dot[M - 1][N - 1] = NAME(dot_##M##x##N),
 
+#define KERNELS(...)                                                                        \
+    {                                                                                       \
+        .vl = VL, .mr = MR_OF_NV, .preferred = PREFERRED, .dot_mr = {__VA_ARGS__},           \
+        .fma_per_cycle = 2, .loads_per_cycle = 2, .fma_latency = 4, .fold = NAME(fold),      \
+        TILES(TILE_ENTRY) DOTS(DOT_ENTRY)                                                   \
+    }
+
 #include "vec_x86_avx512.h"
 #define NAME(x) x86_avx512_f32_##x
 #define DOTS DOTS_F32
 #include "tile_real.inc"
-static const c1x1_kernels x86_avx512_float32 = {
-    .vl = VL, .mr = MR_OF_NV, .preferred = PREFERRED, .dot_mr = {0, 8, 8, 6, 6}, COST,
-    TILES(TILE_ENTRY) DOTS(DOT_ENTRY) .fold = NAME(fold)};
+static const c1x1_kernels x86_avx512_float32 = KERNELS(0, 8, 8, 6, 6);
 #undef NAME
 #undef DOTS
 
@@ -49,9 +53,7 @@ static const c1x1_kernels x86_avx512_float32 = {
 #define NAME(x) x86_avx512_f64_##x
 #define DOTS DOTS_F64
 #include "tile_real.inc"
-static const c1x1_kernels x86_avx512_float64 = {
-    .vl = VL, .mr = MR_OF_NV, .preferred = PREFERRED, .dot_mr = {0, 8, 6, 4, 3}, COST,
-    TILES(TILE_ENTRY) DOTS(DOT_ENTRY) .fold = NAME(fold)};
+static const c1x1_kernels x86_avx512_float64 = KERNELS(0, 8, 6, 4, 3);
 
 extern const c1x1_isa c1x1_isa_x86_avx512;
 const c1x1_isa c1x1_isa_x86_avx512 = {
