@@ -95,6 +95,9 @@ def test_choices_that_are_meant(name, layout, want):
 
 @needs_x86
 def test_few_channels_with_gaps_take_the_general_way():
+    """Also sixteen channels, whose order of summation is another."""
+    assert plan([1, 40, 50, 15, 4])["role"] == "small"
+    assert plan([1, 40, 50, 16, 4])["role"] != "small"
     x = np.empty((40, 50, 4), np.float32)[..., :3]
     assert _api.plan(x, np.empty((3, 3), np.float32), machine=MACHINE)["role"] != "small"
 

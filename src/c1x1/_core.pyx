@@ -89,7 +89,7 @@ cdef extern from "kernels/kernel.h" nogil:
         unsigned dot_mr[5]
         c1x1_tile_fn tile[8][12][2]
         c1x1_tile_fn dot[8][4]
-        c1x1_tile_fn small[4][4]
+        c1x1_tile_fn small[15][4]
         c1x1_tile_fn fold
     ctypedef struct c1x1_isa_row "c1x1_isa":
         const char *name
@@ -97,7 +97,7 @@ cdef extern from "kernels/kernel.h" nogil:
         unsigned needs
         const c1x1_kernels *kernels[3]
     int C1X1_ZERO, C1X1_ADD, C1X1_CONTINUE
-    int C1X1_MAX_MR, C1X1_MAX_NV, C1X1_MAX_DOT, C1X1_MAX_SMALL
+    int C1X1_MAX_MR, C1X1_MAX_NV, C1X1_MAX_DOT, C1X1_MAX_SMALL, C1X1_MAX_SMALL_IN
     const c1x1_isa_row *const c1x1_isas[]
     const size_t c1x1_isa_count
     const c1x1_isa_row *c1x1_find_isa(const char *name)
@@ -325,7 +325,7 @@ def kernels():
                     if k.dot[m - 1][n - 1] != NULL:
                         rows.append(common | {"kind": "dot", "m": m, "n": n,
                                               "is_full": k.dot_mr[n] == m})
-            for m in range(1, C1X1_MAX_SMALL + 1):
+            for m in range(1, C1X1_MAX_SMALL_IN + 1):
                 for n in range(1, C1X1_MAX_SMALL + 1):
                     if k.small[m - 1][n - 1] != NULL:
                         rows.append(common | {"kind": "small", "m": m, "n": n, "is_full": True})

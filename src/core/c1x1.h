@@ -176,7 +176,7 @@ typedef enum {
     C1X1_PIXELS_M, /* m = pixels, n = output channels: channels last */
     C1X1_PIXELS_N, /* m = output channels, n = pixels: channels first */
     C1X1_DOT,      /* m = pixels, vectors along the input channels: few output channels */
-    C1X1_SMALL     /* n = pixels, at most four channels side by side in and out */
+    C1X1_SMALL     /* n = pixels, few channels side by side: at most 15 in, 4 out */
 } c1x1_role;
 
 static inline int c1x1_pixels_are_n(c1x1_role role) {

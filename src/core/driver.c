@@ -293,38 +293,12 @@ static void store_block(const worker *w, const block *t) {
     }
 }
 
-/* Sixteen running sums per result, each in a plane of the tile buffer, folded at the end. */
-static void multiply_chains(const shared *s, c1x1_tile_fn kernel, c1x1_tile whole, size_t rows,
-                            char *sums, int is_last) {
-    const ptrdiff_t size = (ptrdiff_t)s->size;
-    c1x1_tile tile = whole;
-    tile.bias_m = NULL;
-    tile.ldb = whole.ldb * C1X1_CHAINS;
-    tile.ldc = s->tile_ld;
-    for (size_t chain = 0; chain < C1X1_CHAINS; chain++) {
-        tile.k = chain_length(whole.k, chain);
-        tile.a = (const char *)whole.a + (ptrdiff_t)chain * s->chain_ld * size;
-        tile.b = (const char *)whole.b + (ptrdiff_t)chain * whole.ldb * size;
-        tile.c = sums + (ptrdiff_t)chain * s->tile_plane * size;
-        kernel(&tile);
-    }
-    if (!is_last) return;
-    for (size_t i = 0; i < rows; i++) {
-        const c1x1_tile fold = {
-            .n = whole.n,
-            .a = sums + (ptrdiff_t)i * s->tile_ld * size,
-            .lda = s->tile_plane,
-            .c = (char *)whole.c + (ptrdiff_t)i * whole.ldc * size,
-            .bias_m = whole.bias_m ? (const char *)whole.bias_m + (ptrdiff_t)i * size : NULL};
-        s->kernels->fold(&fold);
-    }
-}
-
 typedef struct {
     size_t k0, k;
     operand a, b;
     char *c; /* of the block, in out or in the tile buffer */
     ptrdiff_t ldc;
+    int is_last; /* of the blocks of k */
 } k_block;
 
 /* The tile at row i, column j, for rows below the first to be reached by stepping a, c and bias_m. */
@@ -333,7 +307,7 @@ static c1x1_tile tile_at(const worker *w, const block *t, const k_block *q, size
     const shared *s = w->s;
     const c1x1_plan *plan = s->plan;
     const ptrdiff_t size = (ptrdiff_t)s->size;
-    const char *bias = q->k0 + q->k == plan->k ? t->bias : NULL;
+    const char *bias = q->is_last ? t->bias : NULL;
     c1x1_tile tile = {.k = q->k,
                       .n = smaller(plan->nr, t->n - j),
                       .a = q->a.base + (ptrdiff_t)i * q->a.ld * size,
@@ -371,16 +345,42 @@ static void multiply_rows(const worker *w, const block *t, const k_block *q, siz
         taller -= taller > 0;
         if (plan->role == C1X1_DOT) {
             s->kernels->dot[rows - 1][tile.n - 1](&tile);
-        } else if (plan->chains > 1) {
-            char *sums = w->tile + ((ptrdiff_t)i * s->tile_ld + (ptrdiff_t)j) * (ptrdiff_t)s->size;
-            multiply_chains(s, s->kernels->tile[rows - 1][nv - 1][is_masked], tile, rows, sums,
-                            q->k0 + q->k == plan->k);
         } else {
             s->kernels->tile[rows - 1][nv - 1][is_masked](&tile);
         }
         tile.a = (const char *)tile.a + (ptrdiff_t)rows * a_step;
         tile.c = (char *)tile.c + (ptrdiff_t)rows * c_step;
         if (tile.bias_m) tile.bias_m = (const char *)tile.bias_m + rows * s->size;
+    }
+}
+
+/* Sixteen running sums per result, each in a plane of the tile buffer, folded at the end. Chain by
+ * chain over the whole block, so that planes are read in long runs. */
+static void multiply_chains(const worker *w, const block *t, const k_block *q) {
+    const shared *s = w->s;
+    const c1x1_plan *plan = s->plan;
+    const ptrdiff_t size = (ptrdiff_t)s->size;
+    for (size_t chain = 0; chain < C1X1_CHAINS; chain++) {
+        k_block one = *q;
+        one.k = chain_length(q->k, chain);
+        one.a.base = q->a.base + (ptrdiff_t)chain * s->chain_ld * size;
+        one.b.base = q->b.base + (ptrdiff_t)chain * q->b.ld * size;
+        one.b.ld = q->b.ld * C1X1_CHAINS;
+        one.c = w->tile + (ptrdiff_t)chain * s->tile_plane * size;
+        one.ldc = s->tile_ld;
+        one.is_last = 0; /* the bias comes after the folding */
+        const char *panel = one.b.base;
+        for (size_t j = 0; j < t->n; j += plan->nr, panel += q->b.panel_bytes)
+            multiply_rows(w, t, &one, 0, t->m, plan->mr, j, panel);
+    }
+    for (size_t i = 0; q->is_last && i < t->m; i++) {
+        const char *bias = t->bias ? t->bias + (ptrdiff_t)(t->m0 + i) * size : NULL;
+        const c1x1_tile fold = {.n = t->n,
+                                .a = w->tile + (ptrdiff_t)i * s->tile_ld * size,
+                                .lda = s->tile_plane,
+                                .c = q->c + (ptrdiff_t)i * q->ldc * size,
+                                .bias_m = bias};
+        s->kernels->fold(&fold);
     }
 }
 
@@ -412,9 +412,12 @@ static void run_block(worker *w, const block *t) {
     }
     do { /* once even when there are no channels: the results are the bias */
         q.k = smaller(plan->kc, plan->k - q.k0);
+        q.is_last = q.k0 + q.k == plan->k;
         q.a = find_a(w, t, q.k0, q.k);
         q.b = find_b(w, t, q.k0, q.k);
-        if (plan->order == C1X1_ROWS_OUTSIDE) {
+        if (plan->chains > 1 && plan->role == C1X1_PIXELS_N) {
+            multiply_chains(w, t, &q);
+        } else if (plan->order == C1X1_ROWS_OUTSIDE) {
             for (size_t i = 0; i < t->m; i += plan->mr) {
                 const char *panel = q.b.base;
                 for (size_t j = 0; j < t->n; j += plan->nr, panel += q.b.panel_bytes)

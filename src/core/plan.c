@@ -196,7 +196,7 @@ static candidate evaluate(const view *v, c1x1_role role, int is_gathered) {
 static int is_small(const view *v) {
     const c1x1_problem *p = v->problem;
     const ptrdiff_t size = (ptrdiff_t)v->size;
-    if (p->c_in < 1 || p->c_in > C1X1_MAX_SMALL || p->c_out > C1X1_MAX_SMALL) return 0;
+    if (p->c_in < 1 || p->c_in > C1X1_MAX_SMALL_IN || p->c_out > C1X1_MAX_SMALL) return 0;
     if (!v->small || !v->x_is_native || !v->out_is_native) return 0;
     if (!is_unit(p->x_channel, v->size) || !is_unit(p->out_channel, v->size)) return 0;
     if (p->dims == 0) return 1;

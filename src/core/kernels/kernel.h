@@ -44,7 +44,13 @@ typedef struct {
 
 typedef void (*c1x1_tile_fn)(const c1x1_tile *tile);
 
-enum { C1X1_MAX_MR = 8, C1X1_MAX_NV = 12, C1X1_MAX_DOT = 4, C1X1_MAX_SMALL = 4 };
+enum {
+    C1X1_MAX_MR = 8,
+    C1X1_MAX_NV = 12,
+    C1X1_MAX_DOT = 4,
+    C1X1_MAX_SMALL = 4,
+    C1X1_MAX_SMALL_IN = 15
+};
 
 /* All kernels of one ISA for one compute dtype. A NULL entry means that tile does not fit the
  * registers. nv counts vectors of vl elements. */
@@ -56,8 +62,8 @@ typedef struct {
     double fma_per_cycle, loads_per_cycle, fma_latency; /* vectors; for the plan's cost */
     /* [m - 1][nv - 1][is_masked]: (nv - 1) * vl < n <= nv * vl, unmasked when n == nv * vl */
     c1x1_tile_fn tile[C1X1_MAX_MR][C1X1_MAX_NV][2];
-    c1x1_tile_fn dot[C1X1_MAX_MR][C1X1_MAX_DOT];        /* [m - 1][n - 1] */
-    c1x1_tile_fn small[C1X1_MAX_SMALL][C1X1_MAX_SMALL]; /* [K - 1][N - 1], or all NULL */
+    c1x1_tile_fn dot[C1X1_MAX_MR][C1X1_MAX_DOT];           /* [m - 1][n - 1] */
+    c1x1_tile_fn small[C1X1_MAX_SMALL_IN][C1X1_MAX_SMALL]; /* [K - 1][N - 1], or all NULL */
     c1x1_tile_fn fold;
 } c1x1_kernels;
 

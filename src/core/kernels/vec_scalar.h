@@ -43,6 +43,7 @@
 #define vec_sum(v) (v)
 #define vec_deinterleave(x, p, K) \
     for (int i_ = 0; i_ < (K); i_++) (x)[i_] = (p)[i_]
+#define vec_deinterleave4(x, p, step) vec_deinterleave(x, p, 4)
 #define vec_interleave(p, y, N) \
     for (int o_ = 0; o_ < (N); o_++) (p)[o_] = (y)[o_]
 #endif

@@ -9,6 +9,7 @@
 #undef vec_sum
 #undef vec_select
 #undef vec_deinterleave
+#undef vec_deinterleave4
 #undef vec_interleave
 #undef vec
 #undef VL
@@ -22,6 +23,7 @@
 #define vec_store_n(p, v, n, mask) x86_avx2_store_f64(p, v, n)
 #define vec_sum(v) x86_avx2_sum_f64(v)
 #define vec_deinterleave(x, p, K) x86_avx2_deinterleave_f64(x, p, K)
+#define vec_deinterleave4(x, p, step) x86_avx2_deinterleave4_f64(x, p, step)
 #define vec_interleave(p, y, N) x86_avx2_interleave_f64(p, y, N)
 #define vec_select(mask, yes, no) _mm256_blendv_pd(no, yes, _mm256_castsi256_pd(mask))
 #else
@@ -33,6 +35,7 @@
 #define vec_store_n(p, v, n, mask) x86_avx2_store_f32(p, v, n)
 #define vec_sum(v) x86_avx2_sum_f32(v)
 #define vec_deinterleave(x, p, K) x86_avx2_deinterleave_f32(x, p, K)
+#define vec_deinterleave4(x, p, step) x86_avx2_deinterleave4_f32(x, p, step)
 #define vec_interleave(p, y, N) x86_avx2_interleave_f32(p, y, N)
 #define vec_select(mask, yes, no) _mm256_blendv_ps(no, yes, _mm256_castsi256_ps(mask))
 #endif
@@ -100,6 +103,12 @@ static inline __attribute__((always_inline)) void x86_avx2_transpose4(__m256 *x)
 }
 
 static inline __attribute__((always_inline)) void
+x86_avx2_deinterleave4_f32(__m256 *x, const float *p, const int step) {
+    for (int i = 0; i < 4; i++) x[i] = x86_avx2_halves(p + i * step, p + (4 + i) * step);
+    x86_avx2_transpose4(x);
+}
+
+static inline __attribute__((always_inline)) void
 x86_avx2_deinterleave_f32(__m256 *x, const float *p, const int K) {
     if (K == 1) {
         x[0] = _mm256_loadu_ps(p);
@@ -117,8 +126,7 @@ x86_avx2_deinterleave_f32(__m256 *x, const float *p, const int K) {
         x[1] = _mm256_shuffle_ps(yz, xy, _MM_SHUFFLE(3, 1, 2, 0));
         x[2] = _mm256_shuffle_ps(yz, c, _MM_SHUFFLE(3, 0, 3, 1));
     } else {
-        for (int i = 0; i < 4; i++) x[i] = x86_avx2_halves(p + 4 * i, p + 16 + 4 * i);
-        x86_avx2_transpose4(x);
+        x86_avx2_deinterleave4_f32(x, p, 4);
     }
 }
 
@@ -153,6 +161,19 @@ x86_avx2_store_halves_f64(double *low, double *high, __m256d v) {
     _mm_storeu_pd(high, _mm256_extractf128_pd(v, 1));
 }
 
+static inline __attribute__((always_inline)) void
+x86_avx2_deinterleave4_f64(__m256d *x, const double *p, const int step) {
+    /* x0 y0 | x2 y2, z0 w0 | z2 w2, x1 y1 | x3 y3, z1 w1 | z3 w3 */
+    const __m256d a = x86_avx2_halves_f64(p, p + 2 * step);
+    const __m256d b = x86_avx2_halves_f64(p + 2, p + 2 * step + 2);
+    const __m256d c = x86_avx2_halves_f64(p + step, p + 3 * step);
+    const __m256d d = x86_avx2_halves_f64(p + step + 2, p + 3 * step + 2);
+    x[0] = _mm256_unpacklo_pd(a, c);
+    x[1] = _mm256_unpackhi_pd(a, c);
+    x[2] = _mm256_unpacklo_pd(b, d);
+    x[3] = _mm256_unpackhi_pd(b, d);
+}
+
 /* Four pixels, two to a half. */
 static inline __attribute__((always_inline)) void
 x86_avx2_deinterleave_f64(__m256d *x, const double *p, const int K) {
@@ -161,7 +182,8 @@ x86_avx2_deinterleave_f64(__m256d *x, const double *p, const int K) {
         x[0] = _mm256_loadu_pd(p);
         return;
     }
-    for (int i = 0; i < K; i++) h[i] = x86_avx2_halves_f64(p + 2 * i, p + 2 * (K + i));
+    if (K < 4)
+        for (int i = 0; i < K; i++) h[i] = x86_avx2_halves_f64(p + 2 * i, p + 2 * (K + i));
     if (K == 2) {
         x[0] = _mm256_unpacklo_pd(h[0], h[1]);
         x[1] = _mm256_unpackhi_pd(h[0], h[1]);
@@ -169,11 +191,8 @@ x86_avx2_deinterleave_f64(__m256d *x, const double *p, const int K) {
         x[0] = _mm256_shuffle_pd(h[0], h[1], 0xa);
         x[1] = _mm256_shuffle_pd(h[0], h[2], 0x5);
         x[2] = _mm256_shuffle_pd(h[1], h[2], 0xa);
-    } else { /* x0 y0, z0 w0, x1 y1, z1 w1 */
-        x[0] = _mm256_unpacklo_pd(h[0], h[2]);
-        x[1] = _mm256_unpackhi_pd(h[0], h[2]);
-        x[2] = _mm256_unpacklo_pd(h[1], h[3]);
-        x[3] = _mm256_unpackhi_pd(h[1], h[3]);
+    } else {
+        x86_avx2_deinterleave4_f64(x, p, 4);
     }
 }
 
