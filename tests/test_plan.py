@@ -78,7 +78,7 @@ def test_plan_is_sound(name, threads, layout, isa):
         ),
         ("ng-28x28x192-1", "first", {"role": "pixels_n", "b": "in_place", "chains": 16}),
         ("ccm-1080p", "last", {"role": "small", "b": "in_place", "is_direct": True}),
-        ("sentinel2-1024-12-4", "last", {"role": "pixels_m", "a": "in_place", "is_direct": True}),
+        ("sentinel2-1024-12-4", "last", {"role": "small", "b": "in_place", "is_direct": True}),
         (
             "ccm-1080p",
             "first",
