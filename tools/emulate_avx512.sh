@@ -11,7 +11,7 @@
 #
 #   SITE_DIR   Python 3.11 packages, made by `pip install --target SITE_DIR ...`;
 #              on PYTHONPATH in the guest (as /site)
-#   FILES_DIR  copied to /work in the guest, where the command starts
+#   FILES_DIR  copied to /job in the guest, where the command starts
 #   command    run by the guest's sh (busybox); python3 is Python 3.11
 #
 # Prints the command's output (stdout and stderr together) as it comes, and
@@ -149,7 +149,7 @@ make_root() {
         --exclude=./{turtledemo,ensurepip,pydoc_data,'config-*',sitecustomize.py}
     copy_tree "$site" "$root/site" --exclude='./numpy/*/tests' --exclude=./numpy/tests \
         --exclude=./numpy/_core/{include,lib} --exclude='*.pyi'
-    copy_tree "$files" "$root/work"
+    copy_tree "$files" "$root/job"
     copy_libraries "$root"
 
     # byte-compile here what is not yet: it is slow in the guest
@@ -175,7 +175,7 @@ for flag in avx512f avx512bw avx512dq avx512vl; do
 done >/dev/ttyS1
 export HOME=/root PATH=/usr/bin:/bin LANG=C.UTF-8
 export PYTHONPATH=/site PYTHONUNBUFFERED=1 OPENBLAS_CORETYPE=Haswell
-cd /work
+cd /job
 { sh /command </dev/null 2>&1; echo $? >/exit_code; } | cat >/dev/ttyS1
 cat /exit_code >/dev/ttyS2
 poweroff -f
