@@ -243,7 +243,6 @@ def _tell_shapes(call: _Call, shape: tuple[int, ...], matrix: NDArray[Any]) -> l
 _SOURCES = {
     "in_place": "read where {0} lie in memory, no copy",
     "pack_block": "copied into cache block by block, converted on the way where the dtype differs",
-    "pack_panel": "copied into cache one panel of {1} columns at a time",
     "prepacked": "packed beforehand",
 }
 

@@ -249,8 +249,6 @@ static operand find_b(worker *w, const block *t, size_t k0, size_t k) {
     switch (plan->b) {
     case C1X1_PACK_BLOCK:
         return pack_b(w, t, k0, k);
-    case C1X1_PACK_PANEL:
-        return (operand){w->b, nr, 0};
     case C1X1_PREPACKED: {
         const c1x1_weights *packed = p->packed;
         const size_t group = (size_t)(p->w_group ? (t->w - p->w) / p->w_group : 0);
@@ -429,7 +427,6 @@ static void run_block(worker *w, const block *t) {
                 /* A narrow last panel leaves registers for more rows. */
                 const size_t cols = smaller(plan->nr, t->n - j);
                 const size_t mr = s->kernels->mr[(cols + s->kernels->vl - 1) >> s->vl_log2];
-                if (plan->b == C1X1_PACK_PANEL) pack_panel(w, t, j, q.k0, q.k, w->b);
                 multiply_rows(w, t, &q, 0, t->m, mr, j, panel);
             }
         }

@@ -269,21 +269,12 @@ static void choose_k(const view *v, const c1x1_machine *machine, c1x1_plan *plan
     if (plan->kc < plan->k && v->problem->overlap == C1X1_SAME_PIXELS) plan->is_direct = 0;
 }
 
-/* Rows of a that stay in L2 while b passes. Rows that lie a multiple of a page apart share few cache
- * sets, which hold fewer of them. */
-static size_t rows_in_l2(const c1x1_machine *machine, ptrdiff_t row_stride, size_t row_bytes) {
-    const size_t rows = pixels_within(machine->l2_bytes / 2, row_bytes);
-    const int is_aliased = row_stride != 0 && row_stride % 4096 == 0;
-    return is_aliased ? smaller(rows, machine->l2_bytes / 8192) : rows;
-}
-
 /* w as the vector side. A block of pixels stays in L2 while panels of w pass through L1. */
 static void plan_pixels_m(const view *v, const c1x1_machine *machine, size_t per_task,
                           int x_in_place, c1x1_plan *plan) {
     const c1x1_problem *p = v->problem;
     const size_t w_bytes = plan->k * plan->n * v->size;
-    const ptrdiff_t x_step = x_in_place && p->dims ? p->dim[p->dims - 1].x_stride : 0;
-    const size_t l2_rows = rows_in_l2(machine, x_step, plan->kc * v->size);
+    const size_t l2_rows = pixels_within(machine->l2_bytes / 2, plan->kc * v->size);
     const int is_apart = p->overlap == C1X1_APART;
     const int w_in_l1 = w_bytes <= machine->l1_bytes / 2;
     const c1x1_weights *packed = p->packed;
@@ -302,11 +293,11 @@ static void plan_pixels_m(const view *v, const c1x1_machine *machine, size_t per
         plan->b = C1X1_PREPACKED;
     else if (w_is_native(v) && is_unit(p->w_out, v->size) && (w_in_l1 || plan->m <= plan->mr))
         plan->b = C1X1_IN_PLACE;
-    else if (w_in_l1 ||
-             (plan->kc == plan->k && plan->m > 2 * plan->mc && w_bytes <= PACKED_WEIGHTS))
-        plan->b = C1X1_PACK_BLOCK;
     else
-        plan->b = C1X1_PACK_PANEL;
+        plan->b = C1X1_PACK_BLOCK;
+    /* m counts fastest, so that what is packed here serves all pixels of this thread. */
+    if (plan->b == C1X1_PACK_BLOCK && is_apart)
+        plan->nc = even_block(plan->nc, PACKED_WEIGHTS / (plan->kc * v->size + 1), plan->nr);
 }
 
 /* w as the broadcast side. A block of w stays in L2 while panels of pixels pass through L1. */
@@ -319,15 +310,16 @@ static void plan_pixels_n(const view *v, const c1x1_machine *machine, size_t per
      * several panels use it. */
     const int is_aliased = p->w_out % 4096 == 0 && plan->n >= 4 * (size_t)plan->nr;
     const int a_in_place = w_in_place && !is_aliased;
-    const size_t l2_rows = rows_in_l2(machine, a_in_place ? p->w_out : 0, plan->kc * v->size);
+    const size_t l2_rows = pixels_within(machine->l2_bytes / 2, plan->kc * v->size);
     plan->a = a_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
     plan->b =
         x_in_place && (plan->m <= plan->mr || v->chains > 1) ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
     plan->order = C1X1_PANELS_OUTSIDE;
     plan->mc = is_apart ? even_block(plan->m, l2_rows, plan->mr) : plan->m;
     size_t nc = plan->b == C1X1_PACK_BLOCK ? plan->n : per_task;
-    if (plan->threads > 1)
-        nc = smaller(nc, divide_up(plan->n * plan->outer, 4 * (size_t)plan->threads));
+    /* Few pixels are left together: split_channels shares out the weights instead. */
+    const size_t share = divide_up(plan->n * plan->outer, 4 * (size_t)plan->threads);
+    if (plan->threads > 1 && share >= 8 * (size_t)plan->nr) nc = smaller(nc, share);
     if (plan->b == C1X1_PACK_BLOCK) {
         /* Pixels that interleave channels are turned within L1; planes are read in long runs. */
         const c1x1_dim *last = p->dims ? &p->dim[p->dims - 1] : NULL;
@@ -395,7 +387,6 @@ static void size_workspace(const view *v, c1x1_plan *plan) {
     const size_t line = 64, kc = round_up(plan->kc, C1X1_CHAINS) + 16;
     plan->a_bytes = plan->a == C1X1_PACK_BLOCK ? plan->mc * kc * v->size : 0;
     plan->b_bytes = 0;
-    if (plan->b == C1X1_PACK_PANEL) plan->b_bytes = plan->nr * plan->kc * v->size;
     if (plan->b == C1X1_PACK_BLOCK)
         plan->b_bytes = plan->role == C1X1_DOT ? plan->nc * kc * v->size
                                                : round_up(plan->nc, plan->nr) * plan->kc * v->size;
@@ -482,7 +473,7 @@ const char *c1x1_role_name(c1x1_role role) {
 }
 
 const char *c1x1_source_name(c1x1_source source) {
-    static const char *const names[] = {"in_place", "pack_block", "pack_panel", "prepacked"};
+    static const char *const names[] = {"in_place", "pack_block", "prepacked"};
     return names[source];
 }
 
