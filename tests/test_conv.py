@@ -284,3 +284,18 @@ def test_byte_swapped_data_is_converted(rng):
     got = c1x1.conv(x, w)
     assert got.dtype == np.dtype("=f4")
     np.testing.assert_array_equal(got, np.tensordot(x.astype("f4"), w.astype("f4"), 1))
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
+def test_groups_of_filters_that_are_one_filter_repeated(threads, layout, rng):
+    """Weights without a stride: blocks of different widths begin at one address."""
+    x = reference.image(rng, (1, 9, 9, 1200), layout, np.float32)
+    if layout == "NCHW":
+        x = np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+    column = rng.integers(-4, 5, (400, 1)).astype(np.float32)
+    w = np.broadcast_to(column, (400, 3 * 1050))
+    want = reference.conv(x, w, layout=layout, groups=3)
+    given = w if layout == "NHWC" else w.T
+    got = c1x1.conv(x, given, layout=layout, groups=3, threads=threads)
+    np.testing.assert_array_equal(got, want)

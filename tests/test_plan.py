@@ -129,16 +129,17 @@ def test_a_thread_limit_is_never_exceeded():
 
 @pytest.mark.parametrize("k", [1, 100, 160, 161, 512, 1025, 5000, 65536, 1 << 20])
 @pytest.mark.parametrize("layout", ["last", "first"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8, np.int64])
 @pytest.mark.parametrize("c_out", [1, 3, 8, 300])
 def test_workspace_is_bounded_for_any_number_of_channels(k, layout, dtype, c_out):
     """At most 1 MiB a thread, whatever the strides, beside packed weights."""
     if k * c_out > 1 << 23:
         pytest.skip("weights of more than 64 MB")
     x = np.broadcast_to(np.zeros((), dtype), (1, 9, 9, k) if layout == "last" else (1, k, 9, 9))
-    w = np.broadcast_to(np.float32(0), (k, c_out) if layout == "last" else (c_out, k))
+    w_dtype = np.int64 if dtype == np.int64 else np.float32
+    w = np.broadcast_to(np.zeros((), w_dtype), (k, c_out) if layout == "last" else (c_out, k))
     p = _api.plan(
         x, w, layout="NHWC" if layout == "last" else "NCHW", machine=MACHINE | {"isa": "scalar"}
     )
-    weights = k * c_out * (8 if p["compute"] == "float64" else 4)
+    weights = k * c_out * (4 if p["compute"] == "float32" else 8)
     assert p["thread_bytes"] <= (1 << 20) + weights

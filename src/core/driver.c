@@ -39,6 +39,7 @@ typedef struct {
     const shared *s;
     char *a, *b, *tile;
     const char *held_w;
+    size_t held_w_count;
     const char *held_x; /* and which pixels and channels */
     size_t held_first, held_k0;
 } worker;
@@ -133,6 +134,15 @@ static int holds_pixels(worker *w, const block *t, size_t first, size_t k0) {
     return 0;
 }
 
+/* The same for `count` output channels of w. Their number is asked too: with a stride of zero all
+ * blocks begin at one address. */
+static int holds_weights(worker *w, const char *from, size_t count) {
+    if (w->held_w == from && w->held_w_count == count) return 1;
+    w->held_w = from;
+    w->held_w_count = count;
+    return 0;
+}
+
 static operand pack_a(worker *w, const block *t, size_t k0, size_t k) {
     const shared *s = w->s;
     const c1x1_problem *p = s->problem;
@@ -142,8 +152,7 @@ static operand pack_a(worker *w, const block *t, size_t k0, size_t k) {
         return packed;
     }
     const char *from = t->w + (ptrdiff_t)t->m0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
-    if (w->held_w == from) return packed;
-    w->held_w = from;
+    if (holds_weights(w, from, t->m)) return packed;
     if (s->plan->chains == 1) {
         s->load_w(w->a, from, &(c1x1_copy){t->m, k, p->w_out, p->w_in, s->a_ld});
         return packed;
@@ -186,15 +195,13 @@ static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
     const char *from = t->w + (ptrdiff_t)t->n0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
     if (plan->role == C1X1_DOT) {
         const operand rows = {w->b, s->a_ld, (ptrdiff_t)plan->nr * s->a_ld * size};
-        if (w->held_w != from)
+        if (!holds_weights(w, from, t->n))
             s->load_w(w->b, from, &(c1x1_copy){t->n, k, p->w_out, p->w_in, s->a_ld});
-        w->held_w = from;
         return rows;
     }
     const operand panels = {w->b, (ptrdiff_t)plan->nr, (ptrdiff_t)(plan->kc * plan->nr) * size};
     if (plan->role == C1X1_PIXELS_M) {
-        if (w->held_w == from) return panels;
-        w->held_w = from;
+        if (holds_weights(w, from, t->n)) return panels;
     } else if (holds_pixels(w, t, t->n0, k0)) {
         return panels;
     }

@@ -255,9 +255,7 @@ size_t c1x1_sum_piece(size_t c_in) {
 static void choose_k(const view *v, const c1x1_machine *machine, c1x1_plan *plan) {
     const size_t fits = machine->l1_bytes / 3 * 2 / (plan->nr * v->size);
     plan->kc = plan->k;
-    plan->piece = v->chains > 1 || v->problem->compute == C1X1_COMPUTE_INT64
-                      ? larger(plan->k, 1)
-                      : c1x1_sum_piece(plan->k);
+    plan->piece = v->chains > 1 ? plan->k : c1x1_sum_piece(plan->k);
     if (plan->role == C1X1_DOT || plan->role == C1X1_SMALL) return;
     if (plan->piece == plan->k && v->chains == 1) return;
     if (v->chains > 1) {
