@@ -2,9 +2,10 @@
 
     python bench/peers.py [--layout last|first|both] [--threads 1 2] [--only PATTERN] [--json FILE]
 
-Every peer lives in a process of its own, since two thread pools in one process fight. Results are
-compared with float64 before anything is timed. Rounds are interleaved, so that a busy neighbour
-slows all alike, and the table holds medians of ratios taken within one round.
+Every peer lives in a process of its own, since two thread pools in one process fight; the others
+are stopped while one is timed, since an idle pool's threads spin for a while. Results are compared
+with float64 before anything is timed. Rounds are interleaved, so that a busy neighbour slows all
+alike, and the table holds medians of ratios taken within one round.
 """
 
 from __future__ import annotations

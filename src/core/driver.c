@@ -180,6 +180,26 @@ static void pack_panel(worker *w, const block *t, size_t j, size_t k0, size_t k,
     s->load_w(to, from, &(c1x1_copy){k, count, p->w_in, p->w_out, (ptrdiff_t)plan->nr});
 }
 
+/* All panels of b along memory: a row goes to every panel before the next row is touched. Rows begin
+ * at `from`, `step` bytes apart, and hold dense elements of `unit` bytes. */
+static void pack_rows(worker *w, const block *t, size_t k, c1x1_load_fn load, const char *from,
+                      ptrdiff_t step, size_t unit) {
+    const shared *s = w->s;
+    const size_t nr = s->plan->nr, whole = t->n / nr, rest = t->n % nr;
+    const size_t panel = s->plan->kc * nr; /* elements */
+    const c1x1_copy full = {whole, nr, (ptrdiff_t)(nr * unit), (ptrdiff_t)unit, (ptrdiff_t)panel};
+    const c1x1_copy tail = {1, rest, 0, (ptrdiff_t)unit, 0};
+    for (size_t row = 0; row < k; row++, from += step) {
+        char *to = w->b + row * nr * s->size;
+        /* Each row lies on pages of its own, beyond what the hardware fetches ahead. */
+        if (row + ROWS_AHEAD < k)
+            for (size_t byte = 0; byte < t->n * unit; byte += ALIGNMENT)
+                __builtin_prefetch(from + ROWS_AHEAD * step + byte);
+        load(to, from, &full);
+        if (rest) load(to + whole * panel * s->size, from + whole * nr * unit, &tail);
+    }
+}
+
 /* Whether neighbouring pixels of one channel are neighbours in memory. */
 static int is_planar(const shared *s) {
     const c1x1_problem *p = s->problem;
@@ -205,31 +225,14 @@ static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
     } else if (holds_pixels(w, t, t->n0, k0)) {
         return panels;
     }
-    if (c1x1_pixels_are_n(plan->role) ? !is_planar(s)
-                                      : p->w_out != (ptrdiff_t)c1x1_dtype_size(p->w_dtype)) {
+    if (c1x1_pixels_are_n(plan->role) && is_planar(s)) {
+        from = t->x + segment_at(s, t->n0, t->n).x + (ptrdiff_t)k0 * p->x_channel;
+        pack_rows(w, t, k, s->load_x, from, p->x_channel, c1x1_dtype_size(p->x_dtype));
+    } else if (plan->role == C1X1_PIXELS_M && p->w_out == (ptrdiff_t)c1x1_dtype_size(p->w_dtype)) {
+        pack_rows(w, t, k, s->load_w, from, p->w_in, c1x1_dtype_size(p->w_dtype));
+    } else {
         for (size_t j = 0; j < t->n; j += plan->nr)
             pack_panel(w, t, j, k0, k, w->b + (ptrdiff_t)(j / plan->nr) * panels.panel_bytes);
-        return panels;
-    }
-    /* Along memory: a row goes to all panels before the next row is touched. */
-    const ptrdiff_t step = c1x1_pixels_are_n(plan->role) ? p->x_channel : p->w_in;
-    if (c1x1_pixels_are_n(plan->role))
-        from = t->x + segment_at(s, t->n0, t->n).x + (ptrdiff_t)k0 * p->x_channel;
-    const size_t unit = c1x1_dtype_size(c1x1_pixels_are_n(plan->role) ? p->x_dtype : p->w_dtype);
-    const c1x1_load_fn load = c1x1_pixels_are_n(plan->role) ? s->load_x : s->load_w;
-    const size_t whole = t->n / plan->nr, rest = t->n % plan->nr;
-    const c1x1_copy full = {whole, plan->nr, (ptrdiff_t)(plan->nr * unit), (ptrdiff_t)unit,
-                            panels.panel_bytes / size};
-    const c1x1_copy tail = {1, rest, 0, (ptrdiff_t)unit, 0};
-    for (size_t row = 0; row < k; row++, from += step) {
-        char *to = w->b + row * plan->nr * s->size;
-        /* Each row lies on pages of its own, beyond what the hardware fetches ahead. */
-        if (row + ROWS_AHEAD < k)
-            for (size_t byte = 0; byte < t->n * unit; byte += ALIGNMENT)
-                __builtin_prefetch(from + ROWS_AHEAD * step + byte);
-        load(to, from, &full);
-        if (rest)
-            load(to + (ptrdiff_t)whole * panels.panel_bytes, from + whole * plan->nr * unit, &tail);
     }
     return panels;
 }
