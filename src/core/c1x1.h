@@ -2,7 +2,8 @@
  *
  * Floors, top to bottom; a file includes only this header and headers of its own floor or below:
  *   problem.c plan.c               floor 3  what is legal; who computes what, where and how
- *   driver.c pack.c store.c threads.c  floor 4  walks the plan
+ *   driver.c operands.c weights.c pack.c store.c threads.c
+ *                                  floor 4  walks the plan
  *   kernels/                       floor 5  one register tile each
  *   registry.c cpu.c               beside them: which kernels exist, which of them this CPU runs
  *

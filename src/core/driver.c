@@ -4,58 +4,14 @@
  * split k, so no bit of a result depends on their number. Layouts and ISAs are unknown here: there
  * are a, b and c with strides, and the kernels of the plan. */
 #define _POSIX_C_SOURCE 200809L
-#include "kernels/kernel.h"
-#include "stage.h"
+#include "operands.h"
 #include "threads.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { ALIGNMENT = 64, ROWS_AHEAD = 4 };
 static const double SLICE_SECONDS = 0.05;
-
-/* What all threads of one call share. */
-typedef struct {
-    const c1x1_problem *problem;
-    const c1x1_plan *plan;
-    const c1x1_kernels *kernels;
-    c1x1_tile_fn small;
-    c1x1_load_fn load_x, load_w;
-    c1x1_store_fn store;
-    size_t size, blocks, tasks;
-    int vl_log2;
-    ptrdiff_t a_ld, chain_ld, tile_ld, tile_plane; /* elements */
-    char *workspace;
-    size_t thread_bytes;
-    double deadline;
-    atomic_size_t next;
-    atomic_int is_late;
-} shared;
-
-/* One thread's buffers, and which part of w they hold, so that nothing is packed twice in a row. */
-typedef struct {
-    const shared *s;
-    char *a, *b, *tile;
-    const char *held_w;
-    size_t held_w_count;
-    const char *held_x; /* and which pixels and channels */
-    size_t held_first, held_k0;
-} worker;
-
-/* Rows m0 .. m0 + m, columns n0 .. n0 + n of one outer step. */
-typedef struct {
-    size_t m0, m, n0, n;
-    const char *x, *w, *bias;
-    char *out;
-} block;
-
-/* Where a kernel finds an operand: rows are ld elements apart, panels panel_bytes. */
-typedef struct {
-    const char *base;
-    ptrdiff_t ld, panel_bytes;
-} operand;
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
@@ -67,216 +23,6 @@ static double seconds(void) {
     clock_gettime(CLOCK_MONOTONIC, &now);
 #endif
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-/* ---- pixels to addresses -------------------------------------------------------------------- */
-
-/* A run of pixels along the last axis. */
-typedef struct {
-    size_t count;
-    ptrdiff_t x, out; /* bytes from the outer step's origin */
-    ptrdiff_t x_stride, out_stride;
-} segment;
-
-/* The longest run that starts at `pixel` of the outer step, at most `want` pixels. */
-static segment segment_at(const shared *s, size_t pixel, size_t want) {
-    const c1x1_problem *p = s->problem;
-    segment g = {want, 0, 0, 0, 0};
-    if (p->dims == 0) return g;
-    const c1x1_dim *last = &p->dim[p->dims - 1];
-    g.x_stride = last->x_stride;
-    g.out_stride = last->out_stride;
-    if (!s->plan->is_gathered) {
-        g.x = (ptrdiff_t)pixel * last->x_stride;
-        g.out = (ptrdiff_t)pixel * last->out_stride;
-        return g;
-    }
-    g.count = smaller(want, last->size - pixel % last->size);
-    for (int d = p->dims - 1; d >= 0; d--) {
-        const ptrdiff_t index = (ptrdiff_t)(pixel % p->dim[d].size);
-        pixel /= p->dim[d].size;
-        g.x += index * p->dim[d].x_stride;
-        g.out += index * p->dim[d].out_stride;
-    }
-    return g;
-}
-
-/* ---- load stage ----------------------------------------------------------------------------- */
-
-/* Pixels first .. first + count, channels k0 .. k0 + k. As rows, or as columns of one panel. */
-static void load_pixels(const shared *s, const block *t, size_t first, size_t count, size_t k0,
-                        size_t k, char *to, ptrdiff_t ld, int as_rows) {
-    const c1x1_problem *p = s->problem;
-    for (size_t done = 0; done < count;) {
-        const segment g = segment_at(s, first + done, count - done);
-        const char *from = t->x + g.x + (ptrdiff_t)k0 * p->x_channel;
-        if (as_rows) {
-            const c1x1_copy copy = {g.count, k, g.x_stride, p->x_channel, ld};
-            s->load_x(to + (ptrdiff_t)done * ld * (ptrdiff_t)s->size, from, &copy);
-        } else {
-            const c1x1_copy copy = {k, g.count, p->x_channel, g.x_stride, ld};
-            s->load_x(to + done * s->size, from, &copy);
-        }
-        done += g.count;
-    }
-}
-
-static size_t chain_length(size_t k, size_t chain) {
-    return k > chain ? (k - chain + C1X1_CHAINS - 1) / C1X1_CHAINS : 0;
-}
-
-/* Whether the buffer holds these pixels already; from now on it does. */
-static int holds_pixels(worker *w, const block *t, size_t first, size_t k0) {
-    if (w->held_x == t->x && w->held_first == first && w->held_k0 == k0) return 1;
-    w->held_x = t->x;
-    w->held_first = first;
-    w->held_k0 = k0;
-    return 0;
-}
-
-/* The same for `count` output channels of w. Their number is asked too: with a stride of zero all
- * blocks begin at one address. */
-static int holds_weights(worker *w, const char *from, size_t count) {
-    if (w->held_w == from && w->held_w_count == count) return 1;
-    w->held_w = from;
-    w->held_w_count = count;
-    return 0;
-}
-
-static operand pack_a(worker *w, const block *t, size_t k0, size_t k) {
-    const shared *s = w->s;
-    const c1x1_problem *p = s->problem;
-    const operand packed = {w->a, s->a_ld, 0};
-    if (!c1x1_pixels_are_n(s->plan->role)) {
-        if (!holds_pixels(w, t, t->m0, k0)) load_pixels(s, t, t->m0, t->m, k0, k, w->a, s->a_ld, 1);
-        return packed;
-    }
-    const char *from = t->w + (ptrdiff_t)t->m0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
-    if (holds_weights(w, from, t->m)) return packed;
-    if (s->plan->chains == 1) {
-        s->load_w(w->a, from, &(c1x1_copy){t->m, k, p->w_out, p->w_in, s->a_ld});
-        return packed;
-    }
-    /* Every sixteenth channel together, so that each chain reads along memory. */
-    for (size_t chain = 0; chain < C1X1_CHAINS; chain++) {
-        const c1x1_copy copy = {t->m, chain_length(k, chain), p->w_out, C1X1_CHAINS * p->w_in,
-                                s->a_ld};
-        s->load_w(w->a + (ptrdiff_t)chain * s->chain_ld * (ptrdiff_t)s->size,
-                  from + (ptrdiff_t)chain * p->w_in, &copy);
-    }
-    return packed;
-}
-
-static void pack_panel(worker *w, const block *t, size_t j, size_t k0, size_t k, char *to) {
-    const shared *s = w->s;
-    const c1x1_plan *plan = s->plan;
-    const c1x1_problem *p = s->problem;
-    const size_t count = smaller(plan->nr, t->n - j), first = t->n0 + j;
-    if (c1x1_pixels_are_n(plan->role)) {
-        load_pixels(s, t, first, count, k0, k, to, (ptrdiff_t)plan->nr, 0);
-        return;
-    }
-    const char *from = t->w + (ptrdiff_t)first * p->w_out + (ptrdiff_t)k0 * p->w_in;
-    s->load_w(to, from, &(c1x1_copy){k, count, p->w_in, p->w_out, (ptrdiff_t)plan->nr});
-}
-
-/* All panels of b along memory: a row goes to every panel before the next row is touched. Rows begin
- * at `from`, `step` bytes apart, and hold dense elements of `unit` bytes. */
-static void pack_rows(worker *w, const block *t, size_t k, c1x1_load_fn load, const char *from,
-                      ptrdiff_t step, size_t unit) {
-    const shared *s = w->s;
-    const size_t nr = s->plan->nr, whole = t->n / nr, rest = t->n % nr;
-    const size_t panel = s->plan->kc * nr; /* elements */
-    const c1x1_copy full = {whole, nr, (ptrdiff_t)(nr * unit), (ptrdiff_t)unit, (ptrdiff_t)panel};
-    const c1x1_copy tail = {1, rest, 0, (ptrdiff_t)unit, 0};
-    for (size_t row = 0; row < k; row++, from += step) {
-        char *to = w->b + row * nr * s->size;
-        /* Each row lies on pages of its own, beyond what the hardware fetches ahead. */
-        if (row + ROWS_AHEAD < k)
-            for (size_t byte = 0; byte < t->n * unit; byte += ALIGNMENT)
-                __builtin_prefetch(from + ROWS_AHEAD * step + byte);
-        load(to, from, &full);
-        if (rest) load(to + whole * panel * s->size, from + whole * nr * unit, &tail);
-    }
-}
-
-/* Whether neighbouring pixels of one channel are neighbours in memory. */
-static int is_planar(const shared *s) {
-    const c1x1_problem *p = s->problem;
-    return !s->plan->is_gathered && p->dims > 0 &&
-           p->dim[p->dims - 1].x_stride == (ptrdiff_t)c1x1_dtype_size(p->x_dtype);
-}
-
-static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
-    const shared *s = w->s;
-    const c1x1_plan *plan = s->plan;
-    const c1x1_problem *p = s->problem;
-    const ptrdiff_t size = (ptrdiff_t)s->size;
-    const char *from = t->w + (ptrdiff_t)t->n0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
-    if (plan->role == C1X1_DOT) {
-        const operand rows = {w->b, s->a_ld, (ptrdiff_t)plan->nr * s->a_ld * size};
-        if (!holds_weights(w, from, t->n))
-            s->load_w(w->b, from, &(c1x1_copy){t->n, k, p->w_out, p->w_in, s->a_ld});
-        return rows;
-    }
-    const operand panels = {w->b, (ptrdiff_t)plan->nr, (ptrdiff_t)(plan->kc * plan->nr) * size};
-    if (plan->role == C1X1_PIXELS_M) {
-        if (holds_weights(w, from, t->n)) return panels;
-    } else if (holds_pixels(w, t, t->n0, k0)) {
-        return panels;
-    }
-    if (c1x1_pixels_are_n(plan->role) && is_planar(s)) {
-        from = t->x + segment_at(s, t->n0, t->n).x + (ptrdiff_t)k0 * p->x_channel;
-        pack_rows(w, t, k, s->load_x, from, p->x_channel, c1x1_dtype_size(p->x_dtype));
-    } else if (plan->role == C1X1_PIXELS_M && p->w_out == (ptrdiff_t)c1x1_dtype_size(p->w_dtype)) {
-        pack_rows(w, t, k, s->load_w, from, p->w_in, c1x1_dtype_size(p->w_dtype));
-    } else {
-        for (size_t j = 0; j < t->n; j += plan->nr)
-            pack_panel(w, t, j, k0, k, w->b + (ptrdiff_t)(j / plan->nr) * panels.panel_bytes);
-    }
-    return panels;
-}
-
-/* ---- operands ------------------------------------------------------------------------------- */
-
-static operand find_a(worker *w, const block *t, size_t k0, size_t k) {
-    const shared *s = w->s;
-    const c1x1_problem *p = s->problem;
-    const ptrdiff_t size = (ptrdiff_t)s->size;
-    if (s->plan->a == C1X1_PACK_BLOCK) return pack_a(w, t, k0, k);
-    if (c1x1_pixels_are_n(s->plan->role))
-        return (operand){t->w + (ptrdiff_t)t->m0 * p->w_out + (ptrdiff_t)k0 * p->w_in,
-                         p->w_out / size, 0};
-    const segment g = segment_at(s, t->m0, t->m);
-    return (operand){t->x + g.x + (ptrdiff_t)k0 * p->x_channel, g.x_stride / size, 0};
-}
-
-static operand find_b(worker *w, const block *t, size_t k0, size_t k) {
-    const shared *s = w->s;
-    const c1x1_plan *plan = s->plan;
-    const c1x1_problem *p = s->problem;
-    const ptrdiff_t size = (ptrdiff_t)s->size, nr = (ptrdiff_t)plan->nr;
-    switch (plan->b) {
-    case C1X1_PACK_BLOCK:
-        return pack_b(w, t, k0, k);
-    case C1X1_PREPACKED: {
-        const c1x1_weights *packed = p->packed;
-        const size_t group = (size_t)(p->w_group ? (t->w - p->w) / p->w_group : 0);
-        const char *panels = (const char *)packed->panels + group * packed->group_bytes;
-        const ptrdiff_t panel_bytes = (ptrdiff_t)p->c_in * nr * size;
-        return (operand){panels + (ptrdiff_t)t->n0 / nr * panel_bytes + (ptrdiff_t)k0 * nr * size,
-                         nr, panel_bytes};
-    }
-    case C1X1_IN_PLACE:
-        break;
-    }
-    if (c1x1_pixels_are_n(plan->role)) {
-        const segment g = segment_at(s, t->n0, t->n);
-        return (operand){t->x + g.x + (ptrdiff_t)k0 * p->x_channel, p->x_channel / size, nr * size};
-    }
-    const char *from = t->w + (ptrdiff_t)t->n0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
-    if (plan->role == C1X1_DOT) return (operand){from, p->w_out / size, nr * p->w_out};
-    return (operand){from, p->w_in / size, nr * size};
 }
 
 /* ---- multiply and store --------------------------------------------------------------------- */
@@ -292,7 +38,7 @@ static void store_block(const worker *w, const block *t) {
     const ptrdiff_t pixel_step = (pixels_are_rows ? s->tile_ld : 1) * (ptrdiff_t)s->size;
     char *out = t->out + (ptrdiff_t)channel * p->out_channel;
     for (size_t done = 0; done < count;) {
-        const segment g = segment_at(s, first + done, count - done);
+        const segment g = c1x1_segment_at(s, first + done, count - done);
         const char *from = w->tile + (ptrdiff_t)done * pixel_step;
         const c1x1_copy as_rows = {g.count, t->n, g.out_stride, p->out_channel, s->tile_ld};
         const c1x1_copy as_columns = {t->m, g.count, p->out_channel, g.out_stride, s->tile_ld};
@@ -370,7 +116,7 @@ static void multiply_chains(const worker *w, const block *t, const k_block *q) {
     const ptrdiff_t size = (ptrdiff_t)s->size;
     for (size_t chain = 0; chain < C1X1_CHAINS; chain++) {
         k_block one = *q;
-        one.k = chain_length(q->k, chain);
+        one.k = c1x1_chain_length(q->k, chain);
         one.a.base = q->a.base + (ptrdiff_t)chain * s->chain_ld * size;
         one.b.base = q->b.base + (ptrdiff_t)chain * q->b.ld * size;
         one.b.ld = q->b.ld * C1X1_CHAINS;
@@ -399,20 +145,20 @@ static void run_block(worker *w, const block *t) {
     const ptrdiff_t size = (ptrdiff_t)s->size;
     k_block q = {.c = w->tile, .ldc = s->tile_ld};
     if (plan->is_direct && c1x1_pixels_are_n(plan->role)) {
-        q.c = t->out + segment_at(s, t->n0, t->n).out + (ptrdiff_t)t->m0 * p->out_channel;
+        q.c = t->out + c1x1_segment_at(s, t->n0, t->n).out + (ptrdiff_t)t->m0 * p->out_channel;
         q.ldc = p->out_channel / size;
     } else if (plan->is_direct) {
-        const segment g = segment_at(s, t->m0, t->m);
+        const segment g = c1x1_segment_at(s, t->m0, t->m);
         q.c = t->out + g.out + (ptrdiff_t)t->n0 * p->out_channel;
         q.ldc = g.out_stride / size;
     }
     if (plan->role == C1X1_SMALL) {
-        const operand a = find_a(w, t, 0, plan->k);
+        const operand a = c1x1_find_a(w, t, 0, plan->k);
         const c1x1_tile tile = {.k = plan->k,
                                 .n = t->n,
                                 .a = a.base,
                                 .lda = a.ld,
-                                .b = find_b(w, t, 0, plan->k).base,
+                                .b = c1x1_find_b(w, t, 0, plan->k).base,
                                 .c = q.c,
                                 .bias_m = t->bias};
         s->small(&tile);
@@ -421,8 +167,8 @@ static void run_block(worker *w, const block *t) {
     do { /* once even when there are no channels: the results are the bias */
         q.k = smaller(plan->kc, plan->k - q.k0);
         q.is_last = q.k0 + q.k == plan->k;
-        q.a = find_a(w, t, q.k0, q.k);
-        q.b = find_b(w, t, q.k0, q.k);
+        q.a = c1x1_find_a(w, t, q.k0, q.k);
+        q.b = c1x1_find_b(w, t, q.k0, q.k);
         if (plan->chains > 1 && plan->role == C1X1_PIXELS_N) {
             multiply_chains(w, t, &q);
         } else if (plan->order == C1X1_ROWS_OUTSIDE) {
@@ -504,31 +250,14 @@ static void work(void *context, int index) {
 /* ---- the calls ------------------------------------------------------------------------------ */
 
 /* Buffers of two threads never share a line, nor lie a multiple of a page apart. */
-static size_t spaced(size_t bytes) { return bytes ? bytes + 3 * ALIGNMENT : 0; }
-
-static void *allocate(size_t bytes) {
-#ifdef _WIN32
-    return _aligned_malloc(bytes, ALIGNMENT);
-#else
-    void *p;
-    return posix_memalign(&p, ALIGNMENT, bytes) == 0 ? p : NULL;
-#endif
-}
-
-static void release(void *p) {
-#ifdef _WIN32
-    _aligned_free(p);
-#else
-    free(p);
-#endif
-}
+static size_t spaced(size_t bytes) { return bytes ? bytes + 3 * C1X1_LINE : 0; }
 
 c1x1_status c1x1_run_begin(c1x1_run_state *run, const c1x1_problem *problem,
                            const c1x1_plan *plan) {
     const size_t bytes = (size_t)plan->threads * spaced(c1x1_plan_thread_bytes(plan));
     *run = (c1x1_run_state){.problem = problem, .plan = plan};
     if (bytes == 0) return C1X1_OK;
-    run->workspace = allocate(bytes);
+    run->workspace = c1x1_allocate(bytes);
     return run->workspace ? C1X1_OK : C1X1_NO_MEMORY;
 }
 
@@ -565,40 +294,6 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
 }
 
 void c1x1_run_end(c1x1_run_state *run) {
-    release(run->workspace);
+    c1x1_release(run->workspace);
     run->workspace = NULL;
-}
-
-c1x1_status c1x1_pack_weights(const c1x1_problem *p, const c1x1_machine *machine,
-                              c1x1_weights *weights) {
-    const c1x1_load_fn load = c1x1_find_load(p->w_dtype, p->compute);
-    const size_t size = c1x1_dtype_size(c1x1_compute_dtype(p->compute));
-    const size_t nr = c1x1_panel_width(machine, p->compute, p->c_in, p->c_out);
-    const size_t panels = (p->c_out + nr - 1) / nr;
-    *weights = (c1x1_weights){.compute = p->compute,
-                              .groups = p->groups,
-                              .c_in = p->c_in,
-                              .c_out = p->c_out,
-                              .nr = nr,
-                              .group_bytes = panels * nr * p->c_in * size};
-    c1x1_find_kernels(machine->isa, p->compute, &weights->isa);
-    weights->bytes = weights->group_bytes * p->groups;
-    weights->panels = allocate(weights->bytes ? weights->bytes : 1);
-    if (!weights->panels) return C1X1_NO_MEMORY;
-    memset(weights->panels, 0, weights->bytes);
-    for (size_t g = 0; g < p->groups; g++) {
-        char *to = (char *)weights->panels + g * weights->group_bytes;
-        const char *from = p->w + (ptrdiff_t)g * p->w_group;
-        for (size_t j = 0; j < p->c_out; j += nr, to += nr * p->c_in * size) {
-            const c1x1_copy copy = {p->c_in, smaller(nr, p->c_out - j), p->w_in, p->w_out,
-                                    (ptrdiff_t)nr};
-            load(to, from + (ptrdiff_t)j * p->w_out, &copy);
-        }
-    }
-    return C1X1_OK;
-}
-
-void c1x1_free_weights(c1x1_weights *weights) {
-    release(weights->panels);
-    weights->panels = NULL;
 }

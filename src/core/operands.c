@@ -1,0 +1,206 @@
+/* operands.c - where a kernel finds a and b of a block: in the caller's arrays or in packed copies. */
+#include "operands.h"
+
+#include <string.h>
+
+enum { ROWS_AHEAD = 4 };
+
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+/* ---- pixels to addresses -------------------------------------------------------------------- */
+
+segment c1x1_segment_at(const shared *s, size_t pixel, size_t want) {
+    const c1x1_problem *p = s->problem;
+    segment g = {want, 0, 0, 0, 0};
+    if (p->dims == 0) return g;
+    const c1x1_dim *last = &p->dim[p->dims - 1];
+    g.x_stride = last->x_stride;
+    g.out_stride = last->out_stride;
+    if (!s->plan->is_gathered) {
+        g.x = (ptrdiff_t)pixel * last->x_stride;
+        g.out = (ptrdiff_t)pixel * last->out_stride;
+        return g;
+    }
+    g.count = smaller(want, last->size - pixel % last->size);
+    for (int d = p->dims - 1; d >= 0; d--) {
+        const ptrdiff_t index = (ptrdiff_t)(pixel % p->dim[d].size);
+        pixel /= p->dim[d].size;
+        g.x += index * p->dim[d].x_stride;
+        g.out += index * p->dim[d].out_stride;
+    }
+    return g;
+}
+
+/* ---- load stage ----------------------------------------------------------------------------- */
+
+/* Pixels first .. first + count, channels k0 .. k0 + k. As rows, or as columns of one panel. */
+static void load_pixels(const shared *s, const block *t, size_t first, size_t count, size_t k0,
+                        size_t k, char *to, ptrdiff_t ld, int as_rows) {
+    const c1x1_problem *p = s->problem;
+    for (size_t done = 0; done < count;) {
+        const segment g = c1x1_segment_at(s, first + done, count - done);
+        const char *from = t->x + g.x + (ptrdiff_t)k0 * p->x_channel;
+        if (as_rows) {
+            const c1x1_copy copy = {g.count, k, g.x_stride, p->x_channel, ld};
+            s->load_x(to + (ptrdiff_t)done * ld * (ptrdiff_t)s->size, from, &copy);
+        } else {
+            const c1x1_copy copy = {k, g.count, p->x_channel, g.x_stride, ld};
+            s->load_x(to + done * s->size, from, &copy);
+        }
+        done += g.count;
+    }
+}
+
+/* Whether the buffer holds these pixels already; from now on it does. */
+static int holds_pixels(worker *w, const block *t, size_t first, size_t k0) {
+    if (w->held_x == t->x && w->held_first == first && w->held_k0 == k0) return 1;
+    w->held_x = t->x;
+    w->held_first = first;
+    w->held_k0 = k0;
+    return 0;
+}
+
+/* The same for `count` output channels of w. Their number is asked too: with a stride of zero all
+ * blocks begin at one address. */
+static int holds_weights(worker *w, const char *from, size_t count) {
+    if (w->held_w == from && w->held_w_count == count) return 1;
+    w->held_w = from;
+    w->held_w_count = count;
+    return 0;
+}
+
+static operand pack_a(worker *w, const block *t, size_t k0, size_t k) {
+    const shared *s = w->s;
+    const c1x1_problem *p = s->problem;
+    const operand packed = {w->a, s->a_ld, 0};
+    if (!c1x1_pixels_are_n(s->plan->role)) {
+        if (!holds_pixels(w, t, t->m0, k0)) load_pixels(s, t, t->m0, t->m, k0, k, w->a, s->a_ld, 1);
+        return packed;
+    }
+    const char *from = t->w + (ptrdiff_t)t->m0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
+    if (holds_weights(w, from, t->m)) return packed;
+    if (s->plan->chains == 1) {
+        s->load_w(w->a, from, &(c1x1_copy){t->m, k, p->w_out, p->w_in, s->a_ld});
+        return packed;
+    }
+    /* Every sixteenth channel together, so that each chain reads along memory. */
+    for (size_t chain = 0; chain < C1X1_CHAINS; chain++) {
+        const c1x1_copy copy = {t->m, c1x1_chain_length(k, chain), p->w_out, C1X1_CHAINS * p->w_in,
+                                s->a_ld};
+        s->load_w(w->a + (ptrdiff_t)chain * s->chain_ld * (ptrdiff_t)s->size,
+                  from + (ptrdiff_t)chain * p->w_in, &copy);
+    }
+    return packed;
+}
+
+static void pack_panel(worker *w, const block *t, size_t j, size_t k0, size_t k, char *to) {
+    const shared *s = w->s;
+    const c1x1_plan *plan = s->plan;
+    const c1x1_problem *p = s->problem;
+    const size_t count = smaller(plan->nr, t->n - j), first = t->n0 + j;
+    if (c1x1_pixels_are_n(plan->role)) {
+        load_pixels(s, t, first, count, k0, k, to, (ptrdiff_t)plan->nr, 0);
+        return;
+    }
+    const char *from = t->w + (ptrdiff_t)first * p->w_out + (ptrdiff_t)k0 * p->w_in;
+    s->load_w(to, from, &(c1x1_copy){k, count, p->w_in, p->w_out, (ptrdiff_t)plan->nr});
+}
+
+/* All panels of b along memory: a row goes to every panel before the next row is touched. Rows begin
+ * at `from`, `step` bytes apart, and hold dense elements of `unit` bytes. */
+static void pack_rows(worker *w, const block *t, size_t k, c1x1_load_fn load, const char *from,
+                      ptrdiff_t step, size_t unit) {
+    const shared *s = w->s;
+    const size_t nr = s->plan->nr, whole = t->n / nr, rest = t->n % nr;
+    const size_t panel = s->plan->kc * nr; /* elements */
+    const c1x1_copy full = {whole, nr, (ptrdiff_t)(nr * unit), (ptrdiff_t)unit, (ptrdiff_t)panel};
+    const c1x1_copy tail = {1, rest, 0, (ptrdiff_t)unit, 0};
+    for (size_t row = 0; row < k; row++, from += step) {
+        char *to = w->b + row * nr * s->size;
+        /* Each row lies on pages of its own, beyond what the hardware fetches ahead. */
+        if (row + ROWS_AHEAD < k)
+            for (size_t byte = 0; byte < t->n * unit; byte += C1X1_LINE)
+                __builtin_prefetch(from + ROWS_AHEAD * step + byte);
+        load(to, from, &full);
+        if (rest) load(to + whole * panel * s->size, from + whole * nr * unit, &tail);
+    }
+}
+
+/* Whether neighbouring pixels of one channel are neighbours in memory. */
+static int is_planar(const shared *s) {
+    const c1x1_problem *p = s->problem;
+    return !s->plan->is_gathered && p->dims > 0 &&
+           p->dim[p->dims - 1].x_stride == (ptrdiff_t)c1x1_dtype_size(p->x_dtype);
+}
+
+static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
+    const shared *s = w->s;
+    const c1x1_plan *plan = s->plan;
+    const c1x1_problem *p = s->problem;
+    const ptrdiff_t size = (ptrdiff_t)s->size;
+    const char *from = t->w + (ptrdiff_t)t->n0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
+    if (plan->role == C1X1_DOT) {
+        const operand rows = {w->b, s->a_ld, (ptrdiff_t)plan->nr * s->a_ld * size};
+        if (!holds_weights(w, from, t->n))
+            s->load_w(w->b, from, &(c1x1_copy){t->n, k, p->w_out, p->w_in, s->a_ld});
+        return rows;
+    }
+    const operand panels = {w->b, (ptrdiff_t)plan->nr, (ptrdiff_t)(plan->kc * plan->nr) * size};
+    if (plan->role == C1X1_PIXELS_M) {
+        if (holds_weights(w, from, t->n)) return panels;
+    } else if (holds_pixels(w, t, t->n0, k0)) {
+        return panels;
+    }
+    if (c1x1_pixels_are_n(plan->role) && is_planar(s)) {
+        from = t->x + c1x1_segment_at(s, t->n0, t->n).x + (ptrdiff_t)k0 * p->x_channel;
+        pack_rows(w, t, k, s->load_x, from, p->x_channel, c1x1_dtype_size(p->x_dtype));
+    } else if (plan->role == C1X1_PIXELS_M && p->w_out == (ptrdiff_t)c1x1_dtype_size(p->w_dtype)) {
+        pack_rows(w, t, k, s->load_w, from, p->w_in, c1x1_dtype_size(p->w_dtype));
+    } else {
+        for (size_t j = 0; j < t->n; j += plan->nr)
+            pack_panel(w, t, j, k0, k, w->b + (ptrdiff_t)(j / plan->nr) * panels.panel_bytes);
+    }
+    return panels;
+}
+
+/* ---- operands ------------------------------------------------------------------------------- */
+
+operand c1x1_find_a(worker *w, const block *t, size_t k0, size_t k) {
+    const shared *s = w->s;
+    const c1x1_problem *p = s->problem;
+    const ptrdiff_t size = (ptrdiff_t)s->size;
+    if (s->plan->a == C1X1_PACK_BLOCK) return pack_a(w, t, k0, k);
+    if (c1x1_pixels_are_n(s->plan->role))
+        return (operand){t->w + (ptrdiff_t)t->m0 * p->w_out + (ptrdiff_t)k0 * p->w_in,
+                         p->w_out / size, 0};
+    const segment g = c1x1_segment_at(s, t->m0, t->m);
+    return (operand){t->x + g.x + (ptrdiff_t)k0 * p->x_channel, g.x_stride / size, 0};
+}
+
+operand c1x1_find_b(worker *w, const block *t, size_t k0, size_t k) {
+    const shared *s = w->s;
+    const c1x1_plan *plan = s->plan;
+    const c1x1_problem *p = s->problem;
+    const ptrdiff_t size = (ptrdiff_t)s->size, nr = (ptrdiff_t)plan->nr;
+    switch (plan->b) {
+    case C1X1_PACK_BLOCK:
+        return pack_b(w, t, k0, k);
+    case C1X1_PREPACKED: {
+        const c1x1_weights *packed = p->packed;
+        const size_t group = (size_t)(p->w_group ? (t->w - p->w) / p->w_group : 0);
+        const char *panels = (const char *)packed->panels + group * packed->group_bytes;
+        const ptrdiff_t panel_bytes = (ptrdiff_t)p->c_in * nr * size;
+        return (operand){panels + (ptrdiff_t)t->n0 / nr * panel_bytes + (ptrdiff_t)k0 * nr * size,
+                         nr, panel_bytes};
+    }
+    case C1X1_IN_PLACE:
+        break;
+    }
+    if (c1x1_pixels_are_n(plan->role)) {
+        const segment g = c1x1_segment_at(s, t->n0, t->n);
+        return (operand){t->x + g.x + (ptrdiff_t)k0 * p->x_channel, p->x_channel / size, nr * size};
+    }
+    const char *from = t->w + (ptrdiff_t)t->n0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
+    if (plan->role == C1X1_DOT) return (operand){from, p->w_out / size, nr * p->w_out};
+    return (operand){from, p->w_in / size, nr * size};
+}

@@ -1,0 +1,76 @@
+/* operands.h - what the driver and the operands share: a call, a worker, a block. */
+#ifndef C1X1_OPERANDS_H
+#define C1X1_OPERANDS_H
+
+#include "kernels/kernel.h"
+#include "stage.h"
+
+#include <stdatomic.h>
+
+enum { C1X1_LINE = 64 }; /* bytes of a cache line */
+
+/* What all threads of one call share. */
+typedef struct {
+    const c1x1_problem *problem;
+    const c1x1_plan *plan;
+    const c1x1_kernels *kernels;
+    c1x1_tile_fn small;
+    c1x1_load_fn load_x, load_w;
+    c1x1_store_fn store;
+    size_t size, blocks, tasks;
+    int vl_log2;
+    ptrdiff_t a_ld, chain_ld, tile_ld, tile_plane; /* elements */
+    char *workspace;
+    size_t thread_bytes;
+    double deadline;
+    atomic_size_t next;
+    atomic_int is_late;
+} shared;
+
+/* One thread's buffers, and which part of w they hold, so that nothing is packed twice in a row. */
+typedef struct {
+    const shared *s;
+    char *a, *b, *tile;
+    const char *held_w;
+    size_t held_w_count;
+    const char *held_x; /* and which pixels and channels */
+    size_t held_first, held_k0;
+} worker;
+
+/* Rows m0 .. m0 + m, columns n0 .. n0 + n of one outer step. */
+typedef struct {
+    size_t m0, m, n0, n;
+    const char *x, *w, *bias;
+    char *out;
+} block;
+
+/* Where a kernel finds an operand: rows are ld elements apart, panels panel_bytes. */
+typedef struct {
+    const char *base;
+    ptrdiff_t ld, panel_bytes;
+} operand;
+
+/* A run of pixels along the last axis. */
+typedef struct {
+    size_t count;
+    ptrdiff_t x, out; /* bytes from the outer step's origin */
+    ptrdiff_t x_stride, out_stride;
+} segment;
+
+/* The longest run that starts at `pixel` of the outer step, at most `want` pixels. */
+segment c1x1_segment_at(const shared *s, size_t pixel, size_t want);
+
+/* Of k channels, those of one chain. */
+static inline size_t c1x1_chain_length(size_t k, size_t chain) {
+    return k > chain ? (k - chain + C1X1_CHAINS - 1) / C1X1_CHAINS : 0;
+}
+
+/* Channels k0 .. k0 + k of the block's rows (columns), packed if the plan says so. */
+operand c1x1_find_a(worker *w, const block *t, size_t k0, size_t k);
+operand c1x1_find_b(worker *w, const block *t, size_t k0, size_t k);
+
+/* Memory that begins at a cache line. */
+void *c1x1_allocate(size_t bytes);
+void c1x1_release(void *memory);
+
+#endif
