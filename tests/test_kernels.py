@@ -81,6 +81,38 @@ def test_tile_starts_as_told_and_adds_either_bias(kernel, rng):
         check_frame(frame, (m, width))
 
 
+@pytest.mark.parametrize("kernel", kernels("tile"))
+def test_several_tiles_in_one_call_are_each_exact(kernel, rng):
+    m, width, dtype = kernel["m"], kernel["n"] * kernel["vl"], kernel["dtype"]
+    for k in (0, 3, 13):
+        a, _ = surrounded((m, k), dtype, rng)
+        b, _ = surrounded((k, 3 * width), dtype, rng)
+        c, frame = surrounded((m, 3 * width), dtype, rng)
+        rows = rng.integers(-9, 9, m).astype(dtype)
+        _core.run_kernel(kernel, a, b, c, piece=5, bias_m=rows, fetches_ahead=True)
+        want = a.astype(np.int64) @ b.astype(np.int64) + rows.astype(np.int64)[:, None]
+        np.testing.assert_array_equal(c, want)
+        check_frame(frame, (m, 3 * width))
+
+
+@pytest.mark.parametrize("kernel", kernels("pack"))
+def test_pack_brings_rows_into_panels(kernel, rng):
+    nr, dtype = kernel["n"] * kernel["vl"], kernel["dtype"]
+    for k in (0, 1, 3):
+        for n in {1, nr - 1, nr, nr + 1, 3 * nr - 1, 3 * nr} - {0}:
+            b, _ = surrounded((k, n), dtype, rng)
+            panels, frame = surrounded((3, k * nr), dtype, rng)
+            want = panels.copy()
+            vl = kernel["vl"]
+            for j in range(n, -(-n // vl) * vl):
+                want[j // nr, np.arange(k) * nr + j % nr] = 0
+            for j in range(n):
+                want[j // nr, np.arange(k) * nr + j % nr] = b[:, j]
+            _core.run_kernel(kernel, None, b, panels)
+            np.testing.assert_array_equal(panels, want)
+            check_frame(frame, (3, k * nr))
+
+
 def fma_chain(a, b, total, dtype):
     """total + a[0] * b[0] + a[1] * b[1] ..., each step rounded once. Products of float32 are exact
     in float64 and so is their sum's rounding but for double roundings, which these data avoid."""

@@ -35,7 +35,7 @@ def select_isa(name: str) -> None: ...
 def kernels() -> list[_Kernel]: ...
 def run_kernel(
     kernel: _Kernel,
-    a: NDArray[Any],
+    a: NDArray[Any] | None,
     b: NDArray[Any] | None,
     c: NDArray[Any],
     *,
@@ -43,5 +43,6 @@ def run_kernel(
     piece: int = 1 << 30,
     bias_m: NDArray[Any] | None = None,
     bias_n: NDArray[Any] | None = None,
+    fetches_ahead: bool = False,
     repeat: int = 1,
 ) -> None: ...

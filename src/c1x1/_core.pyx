@@ -72,6 +72,10 @@ cdef extern from "threads.h" nogil:
     int c1x1_threads_from_quota(const char *quota, const char *period)
 
 cdef extern from "kernels/kernel.h" nogil:
+    ctypedef struct c1x1_ahead:
+        const char *at
+        size_t count
+        ptrdiff_t step
     ctypedef struct c1x1_tile:
         size_t k, n
         const void *a
@@ -82,6 +86,8 @@ cdef extern from "kernels/kernel.h" nogil:
         const void *bias_n
         size_t piece
         int start
+        c1x1_ahead ahead
+        size_t more
     ctypedef void (*c1x1_tile_fn)(const c1x1_tile *tile) noexcept nogil
     ctypedef struct c1x1_kernels:
         unsigned vl
@@ -91,6 +97,7 @@ cdef extern from "kernels/kernel.h" nogil:
         c1x1_tile_fn dot[8][4]
         c1x1_tile_fn small[15][4]
         c1x1_tile_fn fold
+        c1x1_tile_fn pack[12]
     ctypedef struct c1x1_isa_row "c1x1_isa":
         const char *name
         const char *description
@@ -329,6 +336,9 @@ def kernels():
                 for n in range(1, C1X1_MAX_SMALL + 1):
                     if k.small[m - 1][n - 1] != NULL:
                         rows.append(common | {"kind": "small", "m": m, "n": n, "is_full": True})
+            for n in range(1, C1X1_MAX_NV + 1):
+                if k.pack[n - 1] != NULL:
+                    rows.append(common | {"kind": "pack", "m": 1, "n": n, "is_full": True})
             rows.append(common | {"kind": "fold", "m": 1, "n": 1, "is_full": True})
     return rows
 
@@ -338,27 +348,39 @@ cdef const char *data_of(ndarray a) noexcept:
 
 
 def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, str start="zero",
-               size_t piece=1 << 30, ndarray bias_m=None, ndarray bias_n=None, size_t repeat=1):
+               size_t piece=1 << 30, ndarray bias_m=None, ndarray bias_n=None,
+               bint fetches_ahead=False, size_t repeat=1):
     """Calls one kernel on two-dimensional arrays whose last axis is dense; c is written.
+
+    A c of several full tiles side by side takes one call. `fetches_ahead` names b as what is read
+    next. For pack, c holds a panel in each row.
 
     The caller answers for shapes and dtypes: this is how the tests reach a kernel's edges.
     """
     cdef const c1x1_kernels *k = c1x1_isas[<size_t>kernel["isa"]].kernels[<int>kernel["compute"]]
     cdef c1x1_tile t
-    cdef ptrdiff_t size = a.itemsize
+    cdef ptrdiff_t size = c.itemsize
     cdef c1x1_tile_fn fn
     cdef int m = kernel["m"], n = kernel["n"]
-    t.n = c.shape[1]
-    t.k = a.shape[1]
+    t.n = (b if kernel["kind"] == "pack" else c).shape[1]
+    t.k = b.shape[0] if a is None else a.shape[1]
+    t.more = 0
     t.a, t.b, t.c = data_of(a), data_of(b), <char *>data_of(c)
-    t.lda, t.ldc = a.strides[0] // size, c.strides[0] // size
+    t.lda, t.ldc = 0 if a is None else a.strides[0] // size, c.strides[0] // size
     t.ldb = 0 if b is None else b.strides[0] // size
     t.bias_m, t.bias_n = data_of(bias_m), data_of(bias_n)
     t.piece, t.start = piece, {"zero": C1X1_ZERO, "add": C1X1_ADD, "continue": C1X1_CONTINUE}[start]
+    t.ahead.at, t.ahead.step = <const char *>t.b, t.ldb * size
+    t.ahead.count = t.k if fetches_ahead else 0
     if kernel["kind"] == "tile":
+        if t.n > n * k.vl:
+            t.more = t.n // (n * k.vl) - 1
+            t.n = n * k.vl
         fn = k.tile[m - 1][n - 1][t.n != n * k.vl]
     elif kernel["kind"] == "dot":
         fn = k.dot[m - 1][n - 1]
+    elif kernel["kind"] == "pack":
+        fn = k.pack[n - 1]
     elif kernel["kind"] == "small":
         fn = k.small[m - 1][n - 1]
         t.n = b.shape[0]

@@ -243,6 +243,7 @@ def _tell_shapes(call: _Call, shape: tuple[int, ...], matrix: NDArray[Any]) -> l
 _SOURCES = {
     "in_place": "read where {0} lie in memory, no copy",
     "pack_block": "copied into cache block by block, converted on the way where the dtype differs",
+    "pack_panel": "copied into L1 one panel at a time, while the next one is fetched",
     "prepacked": "packed beforehand",
 }
 

@@ -188,6 +188,7 @@ static inline int c1x1_pixels_are_n(c1x1_role role) {
 typedef enum {
     C1X1_IN_PLACE,   /* in the caller's array */
     C1X1_PACK_BLOCK, /* copied, converted, one block at a time */
+    C1X1_PACK_PANEL, /* b only: one panel at a time */
     C1X1_PREPACKED   /* b only: c1x1_weights */
 } c1x1_source;
 

@@ -52,7 +52,9 @@ typedef struct {
     operand a, b;
     char *c; /* of the block, in out or in the tile buffer */
     ptrdiff_t ldc;
-    int is_last; /* of the blocks of k */
+    int is_last;      /* of the blocks of k */
+    c1x1_ahead ahead; /* rows of x that are wanted next */
+    size_t more;      /* panels after this one that the kernel takes too */
 } k_block;
 
 /* The tile at row i, column j, for rows below the first to be reached by stepping a, c and bias_m. */
@@ -63,7 +65,7 @@ static c1x1_tile tile_at(const worker *w, const block *t, const k_block *q, size
     const ptrdiff_t size = (ptrdiff_t)s->size;
     const char *bias = q->is_last ? t->bias : NULL;
     c1x1_tile tile = {.k = q->k,
-                      .n = smaller(plan->nr, t->n - j),
+                      .n = c1x1_columns_at(s, t, j),
                       .a = q->a.base + (ptrdiff_t)i * q->a.ld * size,
                       .b = panel,
                       .c = q->c + ((ptrdiff_t)i * q->ldc + (ptrdiff_t)j) * size,
@@ -71,14 +73,35 @@ static c1x1_tile tile_at(const worker *w, const block *t, const k_block *q, size
                       .ldb = q->b.ld,
                       .ldc = q->ldc,
                       .piece = plan->piece,
+                      .more = q->more,
                       .start = q->k0 == 0         ? C1X1_ZERO
                                : plan->chains > 1 ? C1X1_CONTINUE
                                                   : C1X1_ADD};
+    if (q->b.rows_apart) tile.ldb = (ptrdiff_t)(q->b.rows_apart * c1x1_row_length(s, tile.n));
     if (bias && c1x1_pixels_are_n(plan->role))
         tile.bias_m = bias + (ptrdiff_t)(t->m0 + i) * size;
     else if (bias)
         tile.bias_n = bias + (ptrdiff_t)(t->n0 + j) * size;
     return tile;
+}
+
+/* Rows of the full tile of a panel: a narrow one leaves registers for more. */
+static size_t rows_of(const shared *s, size_t columns) {
+    if (s->plan->role == C1X1_DOT) return s->plan->mr;
+    return s->kernels->mr[(columns + s->kernels->vl - 1) >> s->vl_log2];
+}
+
+/* Panels after the one at j that are nr wide as it is: where one tile covers all rows and b lies in
+ * place, the kernel goes along them by itself. */
+static size_t panels_alike(const shared *s, const block *t, size_t j, size_t columns) {
+    const size_t nr = s->plan->nr;
+    size_t more = 0;
+    if (columns != nr) return 0;
+    while (j + columns < t->n && c1x1_columns_at(s, t, j + columns) == nr) {
+        columns += nr;
+        more++;
+    }
+    return more;
 }
 
 /* Tiles of at most `mr` rows from row i to row `end` of one panel; of even height, since a tile of one
@@ -94,7 +117,14 @@ static void multiply_rows(const worker *w, const block *t, const k_block *q, siz
     c1x1_tile tile = tile_at(w, t, q, i, j, panel);
     const size_t nv = (tile.n + s->kernels->vl - 1) >> s->vl_log2;
     const int is_masked = tile.n != nv << s->vl_log2;
+    size_t wanted = q->ahead.count; /* shared out among the tiles */
+    const size_t share = wanted ? (wanted + tiles - 1) / tiles : 0;
+    tile.ahead = q->ahead;
     for (size_t rows; i < end; i += rows) {
+        if (share > 0) {
+            tile.ahead.count = smaller(share, wanted);
+            wanted -= tile.ahead.count;
+        }
         rows = low + (taller > 0);
         taller -= taller > 0;
         if (plan->role == C1X1_DOT) {
@@ -102,6 +132,7 @@ static void multiply_rows(const worker *w, const block *t, const k_block *q, siz
         } else {
             s->kernels->tile[rows - 1][nv - 1][is_masked](&tile);
         }
+        if (share > 0) tile.ahead.at += (ptrdiff_t)share * tile.ahead.step;
         tile.a = (const char *)tile.a + (ptrdiff_t)rows * a_step;
         tile.c = (char *)tile.c + (ptrdiff_t)rows * c_step;
         if (tile.bias_m) tile.bias_m = (const char *)tile.bias_m + rows * s->size;
@@ -118,14 +149,22 @@ static void multiply_chains(const worker *w, const block *t, const k_block *q) {
         k_block one = *q;
         one.k = c1x1_chain_length(q->k, chain);
         one.a.base = q->a.base + (ptrdiff_t)chain * s->chain_ld * size;
-        one.b.base = q->b.base + (ptrdiff_t)chain * q->b.ld * size;
+        one.b.rows_apart = q->b.rows_apart * C1X1_CHAINS;
         one.b.ld = q->b.ld * C1X1_CHAINS;
         one.c = w->tile + (ptrdiff_t)chain * s->tile_plane * size;
         one.ldc = s->tile_ld;
         one.is_last = 0; /* the bias comes after the folding */
-        const char *panel = one.b.base;
-        for (size_t j = 0; j < t->n; j += plan->nr, panel += q->b.panel_bytes)
-            multiply_rows(w, t, &one, 0, t->m, plan->mr, j, panel);
+        const char *panel = q->b.base;
+        for (size_t j = 0, cols; j < t->n; j += cols, panel += q->b.panel_bytes) {
+            cols = c1x1_columns_at(s, t, j);
+            const size_t row = q->b.rows_apart ? c1x1_row_length(s, cols) : (size_t)q->b.ld;
+            const char *first = panel + (ptrdiff_t)(chain * row) * size;
+            const size_t mr = rows_of(s, cols);
+            one.more = q->b.rows_apart || t->m > mr ? 0 : panels_alike(s, t, j, cols);
+            multiply_rows(w, t, &one, 0, t->m, mr, j, first);
+            cols += one.more * plan->nr;
+            panel += (ptrdiff_t)one.more * q->b.panel_bytes;
+        }
     }
     for (size_t i = 0; q->is_last && i < t->m; i++) {
         const char *bias = t->bias ? t->bias + (ptrdiff_t)(t->m0 + i) * size : NULL;
@@ -135,6 +174,37 @@ static void multiply_chains(const worker *w, const block *t, const k_block *q) {
                                 .c = q->c + (ptrdiff_t)i * q->ldc * size,
                                 .bias_m = bias};
         s->kernels->fold(&fold);
+    }
+}
+
+/* Each panel of pixels is packed into L1, multiplied by all rows, and forgotten. Meanwhile what comes
+ * next is fetched. */
+static void multiply_panels(worker *w, const block *t, k_block *q) {
+    const shared *s = w->s;
+    const c1x1_plan *plan = s->plan;
+    const ptrdiff_t step = s->problem->x_channel;
+    for (size_t j = 0, cols; j < t->n; j += cols) {
+        cols = c1x1_columns_at(s, t, j);
+        const char *x = t->x + c1x1_segment_at(s, t->n0 + j, cols).x;
+        const int is_end = t->n0 + j + cols == plan->n;
+        q->k0 = 0;
+        do {
+            const size_t left = plan->k - q->k0;
+            const char *from = x + (ptrdiff_t)q->k0 * step;
+            q->k = smaller(plan->kc, left);
+            q->is_last = q->k == left;
+            q->a = c1x1_find_a(w, t, q->k0, q->k);
+            q->b = c1x1_find_b(w, t, q->k0, q->k);
+            if (!q->is_last)
+                q->ahead = (c1x1_ahead){from + (ptrdiff_t)q->k * step,
+                                        smaller(plan->kc, left - q->k), step};
+            else
+                q->ahead = (c1x1_ahead){x + cols * s->x_size,
+                                        is_end ? 0 : smaller(plan->kc, plan->k), step};
+            c1x1_pack_panel(w, from, q->k, cols);
+            multiply_rows(w, t, q, 0, t->m, rows_of(s, cols), j, w->b);
+            q->k0 += q->k;
+        } while (q->k0 < plan->k);
     }
 }
 
@@ -164,6 +234,10 @@ static void run_block(worker *w, const block *t) {
         s->small(&tile);
         return;
     }
+    if (plan->b == C1X1_PACK_PANEL) {
+        multiply_panels(w, t, &q);
+        return;
+    }
     do { /* once even when there are no channels: the results are the bias */
         q.k = smaller(plan->kc, plan->k - q.k0);
         q.is_last = q.k0 + q.k == plan->k;
@@ -174,16 +248,22 @@ static void run_block(worker *w, const block *t) {
         } else if (plan->order == C1X1_ROWS_OUTSIDE) {
             for (size_t i = 0; i < t->m; i += plan->mr) {
                 const char *panel = q.b.base;
-                for (size_t j = 0; j < t->n; j += plan->nr, panel += q.b.panel_bytes)
-                    multiply_rows(w, t, &q, i, smaller(i + plan->mr, t->m), plan->mr, j, panel);
+                for (size_t j = 0, cols; j < t->n; j += cols, panel += q.b.panel_bytes) {
+                    cols = c1x1_columns_at(s, t, j);
+                    const size_t mr = smaller(rows_of(s, cols), plan->mr);
+                    multiply_rows(w, t, &q, i, smaller(i + plan->mr, t->m), mr, j, panel);
+                }
             }
         } else {
+            const int planes_in_place = c1x1_pixels_are_n(plan->role) && plan->b == C1X1_IN_PLACE;
             const char *panel = q.b.base;
-            for (size_t j = 0; j < t->n; j += plan->nr, panel += q.b.panel_bytes) {
-                /* A narrow last panel leaves registers for more rows. */
-                const size_t cols = smaller(plan->nr, t->n - j);
-                const size_t mr = s->kernels->mr[(cols + s->kernels->vl - 1) >> s->vl_log2];
+            for (size_t j = 0, cols; j < t->n; j += cols, panel += q.b.panel_bytes) {
+                cols = c1x1_columns_at(s, t, j);
+                const size_t mr = rows_of(s, cols);
+                q.more = planes_in_place && t->m <= mr ? panels_alike(s, t, j, cols) : 0;
                 multiply_rows(w, t, &q, 0, t->m, mr, j, panel);
+                cols += q.more * plan->nr;
+                panel += (ptrdiff_t)q.more * q.b.panel_bytes;
             }
         }
         q.k0 += q.k;
@@ -273,6 +353,8 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
                 .load_w = c1x1_find_load(p->w_dtype, plan->compute),
                 .store = c1x1_find_store(plan->compute, p->out_dtype),
                 .size = c1x1_dtype_size(c1x1_compute_dtype(plan->compute)),
+                .x_size = c1x1_dtype_size(p->x_dtype),
+                .plain_load = c1x1_find_load(c1x1_compute_dtype(plan->compute), plan->compute),
                 .blocks = c1x1_plan_blocks(plan),
                 .tasks = c1x1_plan_tasks(plan),
                 /* a line more than k, so that rows do not all fall into the same cache sets */

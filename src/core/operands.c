@@ -72,7 +72,7 @@ static int holds_weights(worker *w, const char *from, size_t count) {
 static operand pack_a(worker *w, const block *t, size_t k0, size_t k) {
     const shared *s = w->s;
     const c1x1_problem *p = s->problem;
-    const operand packed = {w->a, s->a_ld, 0};
+    const operand packed = {w->a, s->a_ld, 0, 0};
     if (!c1x1_pixels_are_n(s->plan->role)) {
         if (!holds_pixels(w, t, t->m0, k0)) load_pixels(s, t, t->m0, t->m, k0, k, w->a, s->a_ld, 1);
         return packed;
@@ -93,17 +93,39 @@ static operand pack_a(worker *w, const block *t, size_t k0, size_t k) {
     return packed;
 }
 
-static void pack_panel(worker *w, const block *t, size_t j, size_t k0, size_t k, char *to) {
+static void pack_panel(worker *w, const block *t, size_t j, size_t cols, size_t k0, size_t k,
+                       char *to) {
     const shared *s = w->s;
-    const c1x1_plan *plan = s->plan;
     const c1x1_problem *p = s->problem;
-    const size_t count = smaller(plan->nr, t->n - j), first = t->n0 + j;
-    if (c1x1_pixels_are_n(plan->role)) {
-        load_pixels(s, t, first, count, k0, k, to, (ptrdiff_t)plan->nr, 0);
+    const size_t first = t->n0 + j;
+    const ptrdiff_t length = (ptrdiff_t)c1x1_row_length(s, cols);
+    if (c1x1_pixels_are_n(s->plan->role)) {
+        load_pixels(s, t, first, cols, k0, k, to, length, 0);
         return;
     }
     const char *from = t->w + (ptrdiff_t)first * p->w_out + (ptrdiff_t)k0 * p->w_in;
-    s->load_w(to, from, &(c1x1_copy){k, count, p->w_in, p->w_out, (ptrdiff_t)plan->nr});
+    s->load_w(to, from, &(c1x1_copy){k, cols, p->w_in, p->w_out, length});
+}
+
+/* Dense elements at `from` to panels of `length` columns, `panel` elements apart: k rows, `step` bytes
+ * apart. */
+static void pack_dense(const shared *s, c1x1_load_fn load, size_t unit, char *to, const char *from,
+                       size_t k, size_t n, ptrdiff_t step, size_t length, size_t panel) {
+    if (load == s->plain_load) {
+        const c1x1_tile rows = {.k = k,
+                                .n = n,
+                                .b = from,
+                                .ldb = step / (ptrdiff_t)s->size,
+                                .c = to,
+                                .ldc = (ptrdiff_t)panel};
+        s->kernels->pack[length / s->kernels->vl - 1](&rows);
+        return;
+    }
+    for (size_t j = 0; j < n; j += length, to += panel * s->size) {
+        const c1x1_copy copy = {k, smaller(length, n - j), step, (ptrdiff_t)unit,
+                                (ptrdiff_t)length};
+        load(to, from + j * unit, &copy);
+    }
 }
 
 /* All panels of b along memory: a row goes to every panel before the next row is touched. Rows begin
@@ -111,26 +133,33 @@ static void pack_panel(worker *w, const block *t, size_t j, size_t k0, size_t k,
 static void pack_rows(worker *w, const block *t, size_t k, c1x1_load_fn load, const char *from,
                       ptrdiff_t step, size_t unit) {
     const shared *s = w->s;
-    const size_t nr = s->plan->nr, whole = t->n / nr, rest = t->n % nr;
-    const size_t panel = s->plan->kc * nr; /* elements */
-    const c1x1_copy full = {whole, nr, (ptrdiff_t)(nr * unit), (ptrdiff_t)unit, (ptrdiff_t)panel};
-    const c1x1_copy tail = {1, rest, 0, (ptrdiff_t)unit, 0};
+    const size_t nr = s->plan->nr, panel = s->plan->kc * nr;
+    size_t last = t->n; /* columns of the last panel */
+    while (c1x1_panel_columns(s->kernels, nr, last) < last) last -= nr;
+    const size_t before = t->n - last, length = c1x1_row_length(s, last);
+    char *to_last = w->b + before / nr * panel * s->size;
     for (size_t row = 0; row < k; row++, from += step) {
-        char *to = w->b + row * nr * s->size;
         /* Each row lies on pages of its own, beyond what the hardware fetches ahead. */
         if (row + ROWS_AHEAD < k)
             for (size_t byte = 0; byte < t->n * unit; byte += C1X1_LINE)
                 __builtin_prefetch(from + ROWS_AHEAD * step + byte);
-        load(to, from, &full);
-        if (rest) load(to + whole * panel * s->size, from + whole * nr * unit, &tail);
+        pack_dense(s, load, unit, w->b + row * nr * s->size, from, 1, before, step, nr, panel);
+        pack_dense(s, load, unit, to_last + row * length * s->size, from + before * unit, 1, last,
+                   step, length, panel);
     }
+}
+
+void c1x1_pack_panel(worker *w, const char *from, size_t k, size_t n) {
+    const shared *s = w->s;
+    pack_dense(s, s->load_x, s->x_size, w->b, from, k, n, s->problem->x_channel,
+               c1x1_row_length(s, n), 0);
 }
 
 /* Whether neighbouring pixels of one channel are neighbours in memory. */
 static int is_planar(const shared *s) {
     const c1x1_problem *p = s->problem;
     return !s->plan->is_gathered && p->dims > 0 &&
-           p->dim[p->dims - 1].x_stride == (ptrdiff_t)c1x1_dtype_size(p->x_dtype);
+           p->dim[p->dims - 1].x_stride == (ptrdiff_t)s->x_size;
 }
 
 static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
@@ -140,12 +169,12 @@ static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
     const ptrdiff_t size = (ptrdiff_t)s->size;
     const char *from = t->w + (ptrdiff_t)t->n0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
     if (plan->role == C1X1_DOT) {
-        const operand rows = {w->b, s->a_ld, (ptrdiff_t)plan->nr * s->a_ld * size};
+        const operand rows = {w->b, s->a_ld, (ptrdiff_t)plan->nr * s->a_ld * size, 0};
         if (!holds_weights(w, from, t->n))
             s->load_w(w->b, from, &(c1x1_copy){t->n, k, p->w_out, p->w_in, s->a_ld});
         return rows;
     }
-    const operand panels = {w->b, (ptrdiff_t)plan->nr, (ptrdiff_t)(plan->kc * plan->nr) * size};
+    const operand panels = {w->b, 0, (ptrdiff_t)(plan->kc * plan->nr) * size, 1};
     if (plan->role == C1X1_PIXELS_M) {
         if (holds_weights(w, from, t->n)) return panels;
     } else if (holds_pixels(w, t, t->n0, k0)) {
@@ -153,12 +182,15 @@ static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
     }
     if (c1x1_pixels_are_n(plan->role) && is_planar(s)) {
         from = t->x + c1x1_segment_at(s, t->n0, t->n).x + (ptrdiff_t)k0 * p->x_channel;
-        pack_rows(w, t, k, s->load_x, from, p->x_channel, c1x1_dtype_size(p->x_dtype));
+        pack_rows(w, t, k, s->load_x, from, p->x_channel, s->x_size);
     } else if (plan->role == C1X1_PIXELS_M && p->w_out == (ptrdiff_t)c1x1_dtype_size(p->w_dtype)) {
         pack_rows(w, t, k, s->load_w, from, p->w_in, c1x1_dtype_size(p->w_dtype));
     } else {
-        for (size_t j = 0; j < t->n; j += plan->nr)
-            pack_panel(w, t, j, k0, k, w->b + (ptrdiff_t)(j / plan->nr) * panels.panel_bytes);
+        char *to = w->b;
+        for (size_t j = 0, cols; j < t->n; j += cols, to += panels.panel_bytes) {
+            cols = c1x1_columns_at(s, t, j);
+            pack_panel(w, t, j, cols, k0, k, to);
+        }
     }
     return panels;
 }
@@ -193,6 +225,8 @@ operand c1x1_find_b(worker *w, const block *t, size_t k0, size_t k) {
         return (operand){panels + (ptrdiff_t)t->n0 / nr * panel_bytes + (ptrdiff_t)k0 * nr * size,
                          nr, panel_bytes};
     }
+    case C1X1_PACK_PANEL: /* the driver fills it */
+        return (operand){w->b, 0, 0, 1};
     case C1X1_IN_PLACE:
         break;
     }

@@ -17,7 +17,9 @@ typedef struct {
     c1x1_tile_fn small;
     c1x1_load_fn load_x, load_w;
     c1x1_store_fn store;
+    c1x1_load_fn plain_load; /* that which converts nothing: `pack` is faster */
     size_t size, blocks, tasks;
+    size_t x_size; /* of an element of x */
     int vl_log2;
     ptrdiff_t a_ld, chain_ld, tile_ld, tile_plane; /* elements */
     char *workspace;
@@ -48,7 +50,20 @@ typedef struct {
 typedef struct {
     const char *base;
     ptrdiff_t ld, panel_bytes;
+    size_t rows_apart; /* of a b packed here: how many of its own rows, each as long as its panel is
+                          wide; then ld is not used */
 } operand;
+
+/* Columns of the panel at j, and elements from row to row of it where it is packed here. */
+static inline size_t c1x1_columns_at(const shared *s, const block *t, size_t j) {
+    return s->plan->b == C1X1_PREPACKED || s->plan->role == C1X1_DOT
+               ? (t->n - j < s->plan->nr ? t->n - j : s->plan->nr)
+               : c1x1_panel_columns(s->kernels, s->plan->nr, t->n - j);
+}
+static inline size_t c1x1_row_length(const shared *s, size_t columns) {
+    const size_t vl = s->kernels->vl;
+    return columns <= s->plan->nr ? s->plan->nr : (columns + vl - 1) / vl * vl;
+}
 
 /* A run of pixels along the last axis. */
 typedef struct {
@@ -68,6 +83,9 @@ static inline size_t c1x1_chain_length(size_t k, size_t chain) {
 /* Channels k0 .. k0 + k of the block's rows (columns), packed if the plan says so. */
 operand c1x1_find_a(worker *w, const block *t, size_t k0, size_t k);
 operand c1x1_find_b(worker *w, const block *t, size_t k0, size_t k);
+
+/* k channels of n pixels, dense in memory, to the one panel that w->b holds. */
+void c1x1_pack_panel(worker *w, const char *from, size_t k, size_t n);
 
 /* Memory that begins at a cache line. */
 void *c1x1_allocate(size_t bytes);

@@ -19,6 +19,7 @@ static const double MACS_PER_THREAD = 5e5; /* below this another thread costs mo
 static const double BYTES_PER_THREAD = 1.28e5;
 static const double MACS_PER_TASK = 2e6; /* small enough to share out evenly, and to stop soon */
 static const size_t LONGEST_CHAIN = 160; /* multiply-adds in a row (decision 0002) */
+static const size_t PANEL_K = 64;        /* from here on planes are packed a panel at a time */
 static const size_t LONG_K = 1024;       /* of sixteen chains: k is blocked above this */
 static const size_t SPLIT_K = 512;       /* into blocks of at most this */
 static const size_t PACKED_WEIGHTS = 768 << 10; /* bytes that each thread may pack for one call */
@@ -90,16 +91,23 @@ static double step_cost(const c1x1_kernels *s, double m, double nv) {
 static double grid_cost(const view *v, size_t m, size_t n, double steps, unsigned mr, unsigned nv,
                         double row_cost) {
     const c1x1_kernels *s = v->kernels;
-    const size_t nr = (size_t)nv * s->vl, panels = n / nr;
-    const size_t tail = (n % nr + s->vl - 1) / s->vl;
-    const double tiles = (double)((m + mr - 1) / mr), rows = (double)m / tiles;
+    const size_t nr = (size_t)nv * s->vl;
+    size_t last = n % nr; /* columns of a panel that is not nr wide */
+    if (last > 0 && n > nr && c1x1_panel_columns(s, nr, nr + last) > nr) last += nr;
     double cost = 0;
-    if (panels)
-        cost += (double)panels * tiles *
-                (steps * step_cost(s, rows, nv) + TILE_CALL + rows * (nv * TILE_STORE + row_cost));
-    if (tail)
-        cost += tiles * (steps * step_cost(s, rows, (double)tail) + TILE_CALL +
-                         rows * ((double)tail * TILE_STORE + row_cost));
+    const struct {
+        double panels;
+        unsigned nv;
+    } parts[] = {{(double)((n - last) / nr), nv},
+                 {last > 0, (unsigned)((last + s->vl - 1) / s->vl)}};
+    for (int i = 0; i < 2; i++) {
+        if (parts[i].panels == 0) continue;
+        const unsigned rows = i == 0 ? mr : s->mr[parts[i].nv];
+        const double tiles = (double)((m + rows - 1) / rows), height = (double)m / tiles;
+        cost += parts[i].panels * tiles *
+                (steps * step_cost(s, height, parts[i].nv) + TILE_CALL +
+                 height * (parts[i].nv * TILE_STORE + row_cost));
+    }
     return cost;
 }
 
@@ -313,15 +321,24 @@ static void plan_pixels_n(const view *v, const c1x1_machine *machine, size_t per
     plan->b =
         x_in_place && (plan->m <= plan->mr || v->chains > 1) ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
     plan->order = C1X1_PANELS_OUTSIDE;
-    plan->mc = is_apart ? even_block(plan->m, l2_rows, plan->mr) : plan->m;
-    size_t nc = plan->b == C1X1_PACK_BLOCK ? plan->n : per_task;
+    /* b is packed anew for every block of m where k is split: fewer, larger blocks then. */
+    const size_t times = plan->kc == plan->k ? 1 : a_in_place ? 4 : 2;
+    plan->mc = is_apart ? even_block(plan->m, times * l2_rows, plan->mr) : plan->m;
+    const c1x1_dim *last = p->dims ? &p->dim[p->dims - 1] : NULL;
+    const int is_planar =
+        last && !plan->is_gathered && is_unit(last->x_stride, c1x1_dtype_size(p->x_dtype));
+    /* Lines a page apart would push each other out of L2 before they are packed. */
+    const int planes_alias = p->x_channel % 4096 == 0;
+    if (plan->b == C1X1_PACK_BLOCK && is_planar && plan->k >= PANEL_K && v->chains == 1 &&
+        plan->is_direct && is_apart && !planes_alias &&
+        plan->m * plan->k * v->size <= machine->l2_bytes / 2 && (a_in_place || plan->kc == plan->k))
+        plan->b = C1X1_PACK_PANEL;
+    size_t nc = plan->b == C1X1_PACK_BLOCK ? plan->n : larger(per_task, 4 * (size_t)plan->nr);
     /* Few pixels are left together: split_channels shares out the weights instead. */
     const size_t share = divide_up(plan->n * plan->outer, 4 * (size_t)plan->threads);
     if (plan->threads > 1 && share >= 8 * (size_t)plan->nr) nc = smaller(nc, share);
     if (plan->b == C1X1_PACK_BLOCK) {
         /* Pixels that interleave channels are turned within L1; planes are read in long runs. */
-        const c1x1_dim *last = p->dims ? &p->dim[p->dims - 1] : NULL;
-        const int is_planar = last && is_unit(last->x_stride, c1x1_dtype_size(p->x_dtype));
         const size_t bytes = is_planar ? machine->l2_bytes / 2 : machine->l1_bytes / 3;
         nc = smaller(nc, pixels_within(bytes, plan->kc * v->size));
     }
@@ -385,6 +402,8 @@ static void size_workspace(const view *v, c1x1_plan *plan) {
     const size_t line = 64, kc = round_up(plan->kc, C1X1_CHAINS) + 16;
     plan->a_bytes = plan->a == C1X1_PACK_BLOCK ? plan->mc * kc * v->size : 0;
     plan->b_bytes = 0;
+    if (plan->b == C1X1_PACK_PANEL)
+        plan->b_bytes = (plan->nr + v->kernels->vl) * plan->kc * v->size;
     if (plan->b == C1X1_PACK_BLOCK)
         plan->b_bytes = plan->role == C1X1_DOT ? plan->nc * kc * v->size
                                                : round_up(plan->nc, plan->nr) * plan->kc * v->size;
@@ -471,7 +490,7 @@ const char *c1x1_role_name(c1x1_role role) {
 }
 
 const char *c1x1_source_name(c1x1_source source) {
-    static const char *const names[] = {"in_place", "pack_block", "prepacked"};
+    static const char *const names[] = {"in_place", "pack_block", "pack_panel", "prepacked"};
     return names[source];
 }
 

@@ -16,6 +16,10 @@
  *        pixels whose few channels lie side by side on both sides; K and N are constants. One chain
  *        from zero. c may be b when K == N.
  *
+ * pack   c[j / nr * ldc + p * nr + j % nr] = b[p, j]      p < k, j < n, nr = nv * vl
+ *        rows of a b to come, into its panels, which lie ldc apart; the last vector is filled with
+ *        zeros
+ *
  * fold   c[j] = the same folding of sixteen rows a[0..15, j], then bias_m[0]. */
 #ifndef C1X1_KERNEL_H
 #define C1X1_KERNEL_H
@@ -30,6 +34,14 @@ typedef enum {
     C1X1_CONTINUE /* c holds the running sum, which goes on */
 } c1x1_start;
 
+/* Memory that will be read soon and is fetched into L2 meanwhile: `count` pairs of lines, `step` bytes
+ * apart. A kernel fetches as many as it finds the time for; none is read. */
+typedef struct {
+    const char *at;
+    size_t count;
+    ptrdiff_t step;
+} c1x1_ahead;
+
 /* Leading strides in elements. Rows have unit stride. No pointer needs an alignment beyond that of
  * its element. k may be 0. */
 typedef struct {
@@ -40,7 +52,13 @@ typedef struct {
     const void *bias_m, *bias_n; /* m (n) values, or NULL; never both */
     size_t piece;                /* of k, at least 1 */
     c1x1_start start;
+    c1x1_ahead ahead;
+    size_t more; /* tiles to the right of this one, n columns apart in b and in c */
 } c1x1_tile;
+
+static inline int c1x1_tile_is_short(const c1x1_tile *t) {
+    return t->k <= t->piece && t->start == C1X1_ZERO && t->ahead.count == 0 && t->more == 0;
+}
 
 typedef void (*c1x1_tile_fn)(const c1x1_tile *tile);
 
@@ -65,7 +83,16 @@ typedef struct {
     c1x1_tile_fn dot[C1X1_MAX_MR][C1X1_MAX_DOT];           /* [m - 1][n - 1] */
     c1x1_tile_fn small[C1X1_MAX_SMALL_IN][C1X1_MAX_SMALL]; /* [K - 1][N - 1], or all NULL */
     c1x1_tile_fn fold;
+    c1x1_tile_fn pack[C1X1_MAX_NV]; /* [nv - 1] */
 } c1x1_kernels;
+
+/* Columns of the next panel when `left` remain: nr, but a last panel of one vector or less is taken
+ * together with the one before it, since a tile of one vector loads more than it multiplies. */
+static inline size_t c1x1_panel_columns(const c1x1_kernels *kernels, size_t nr, size_t left) {
+    if (left <= nr) return left;
+    const size_t nv = nr / kernels->vl + 1;
+    return left - nr <= kernels->vl && nv <= C1X1_MAX_NV && kernels->mr[nv] > 1 ? left : nr;
+}
 
 /* One row of the registry. */
 typedef struct c1x1_isa {
@@ -86,8 +113,12 @@ const c1x1_kernels *c1x1_find_kernels(const c1x1_isa *isa, c1x1_compute compute,
 const c1x1_kernels *c1x1_find_small(const c1x1_isa *isa, c1x1_compute compute);
 const c1x1_isa *c1x1_find_isa(const char *name);
 
+/* Every nv, for pack. */
+#define PACKS(X) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12)
+
 /* For bodies with constant sizes: their loops unroll and their arrays live in registers. */
 #define TILE_INLINE static inline __attribute__((always_inline))
+#define C1X1_OPAQUE(pointer) __asm__("" : "+r"(pointer))
 #ifdef __clang__
 #define C1X1_UNROLL _Pragma("clang loop unroll(full)")
 #else

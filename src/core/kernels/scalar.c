@@ -16,12 +16,13 @@
 #define DOTS(X) X(1, 1)
 
 #define TILE_ENTRY(M, NV) .tile[M - 1][NV - 1] = {NAME(tile_##M##x##NV), NAME(tile_##M##x##NV##_masked)},
+#define PACK_ENTRY(NV) NAME(pack_##NV),
 #define DOT_ENTRY(M, N) .dot[M - 1][N - 1] = NAME(dot_##M##x##N),
 #define KERNELS                                                                              \
     {                                                                                        \
         .vl = VL, .mr = {0, 4, 4, 4, 4}, .preferred = {4, 3, 2, 1}, .dot_mr = {0, 1},         \
         .fma_per_cycle = 1, .loads_per_cycle = 2, .fma_latency = 4, TILES(TILE_ENTRY)        \
-        DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).fold = NAME(fold)                                \
+        DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).fold = NAME(fold), .pack = {PACKS(PACK_ENTRY)}                                \
     }
 
 #include "vec_scalar.h"

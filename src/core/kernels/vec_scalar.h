@@ -6,6 +6,8 @@
 
 #undef real
 #undef vec_fma
+#undef vec_fma_to
+#define vec_fma_to(acc, a, b) ((acc) = vec_fma(a, b, acc))
 #if defined(VEC_INT64)
 #define real uint64_t /* wraps as NumPy's int64 does, without undefined behaviour */
 #define vec_fma(a, b, c) ((a) * (b) + (c))

@@ -14,11 +14,13 @@
 #undef vec
 #undef VL
 #undef WORD
+#undef FMA231
 #ifdef VEC_FLOAT64
 #define real double
 #define vec __m256d
 #define VL 4
 #define WORD(word) _mm256_##word##_pd
+#define FMA231 "vfmadd231pd"
 #define vec_mask_make(n) _mm256_loadu_si256((const __m256i *)(x86_avx2_mask64 + VL - (n)))
 #define vec_store_n(p, v, n, mask) x86_avx2_store_f64(p, v, n)
 #define vec_sum(v) x86_avx2_sum_f64(v)
@@ -31,6 +33,7 @@
 #define vec __m256
 #define VL 8
 #define WORD(word) _mm256_##word##_ps
+#define FMA231 "vfmadd231ps"
 #define vec_mask_make(n) _mm256_loadu_si256((const __m256i *)(x86_avx2_mask32 + VL - (n)))
 #define vec_store_n(p, v, n, mask) x86_avx2_store_f32(p, v, n)
 #define vec_sum(v) x86_avx2_sum_f32(v)
@@ -49,6 +52,7 @@
 #define vec_store WORD(storeu)
 #define vec_load_n(p, n, mask) WORD(maskload)(p, mask)
 #define vec_fma WORD(fmadd)
+#define vec_fma_to(acc, a, b) __asm__(FMA231 " %2, %1, %0" : "+x"(acc) : "x"(a), "x"(b))
 #define vec_add WORD(add)
 
 static const int32_t x86_avx2_mask32[16] = {-1, -1, -1, -1, -1, -1, -1, -1};

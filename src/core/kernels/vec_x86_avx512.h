@@ -7,6 +7,7 @@
 #undef vec
 #undef VL
 #undef WORD
+#undef FMA231
 #undef vec_mask
 #undef vec_sum
 #ifdef VEC_FLOAT64
@@ -14,6 +15,7 @@
 #define vec __m512d
 #define VL 8
 #define WORD(word) _mm512_##word##_pd
+#define FMA231 "vfmadd231pd"
 #define vec_mask __mmask8
 #define vec_sum(v) x86_avx512_sum_f64(v)
 #else
@@ -21,6 +23,7 @@
 #define vec __m512
 #define VL 16
 #define WORD(word) _mm512_##word##_ps
+#define FMA231 "vfmadd231ps"
 #define vec_mask __mmask16
 #define vec_sum(v) x86_avx512_sum_f32(v)
 #endif
@@ -35,6 +38,7 @@
 #define vec_load_n(p, n, mask) WORD(maskz_loadu)(mask, p)
 #define vec_store_n(p, v, n, mask) WORD(mask_storeu)(p, mask, v)
 #define vec_select(mask, yes, no) WORD(mask_mov)(no, mask, yes)
+#define vec_fma_to(acc, a, b) __asm__(FMA231 " %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b))
 #define vec_fma WORD(fmadd)
 #define vec_add WORD(add)
 

@@ -24,12 +24,13 @@
 #define DOTS_F64(X) X(1, 1) X(2, 1) X(3, 1) X(1, 2) X(1, 3)
 
 #define TILE_ENTRY(M, NV) .tile[M - 1][NV - 1] = {NAME(tile_##M##x##NV), NAME(tile_##M##x##NV##_masked)},
+#define PACK_ENTRY(NV) NAME(pack_##NV),
 #define DOT_ENTRY(M, N) .dot[M - 1][N - 1] = NAME(dot_##M##x##N),
 
 #define KERNELS(...)                                                                        \
     {                                                                                       \
         .vl = VL, .mr = MR_OF_NV, .preferred = PREFERRED, .dot_mr = {__VA_ARGS__},           \
-        .fma_per_cycle = 2, .loads_per_cycle = 2, .fma_latency = 4, .fold = NAME(fold),      \
+        .fma_per_cycle = 2, .loads_per_cycle = 2, .fma_latency = 4, .fold = NAME(fold), .pack = {PACKS(PACK_ENTRY)},      \
         TILES(TILE_ENTRY) DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY)                               \
     }
 
