@@ -111,7 +111,8 @@ static void pack_panel(worker *w, const block *t, size_t j, size_t cols, size_t 
  * apart. */
 static void pack_dense(const shared *s, c1x1_load_fn load, size_t unit, char *to, const char *from,
                        size_t k, size_t n, ptrdiff_t step, size_t length, size_t panel) {
-    if (load == s->plain_load) {
+    const int is_aligned = (((uintptr_t)from | (uintptr_t)step) & (s->size - 1)) == 0;
+    if (load == s->plain_load && is_aligned) {
         const c1x1_tile rows = {.k = k,
                                 .n = n,
                                 .b = from,
@@ -204,9 +205,9 @@ operand c1x1_find_a(worker *w, const block *t, size_t k0, size_t k) {
     if (s->plan->a == C1X1_PACK_BLOCK) return pack_a(w, t, k0, k);
     if (c1x1_pixels_are_n(s->plan->role))
         return (operand){t->w + (ptrdiff_t)t->m0 * p->w_out + (ptrdiff_t)k0 * p->w_in,
-                         p->w_out / size, 0};
+                         p->w_out / size, 0, 0};
     const segment g = c1x1_segment_at(s, t->m0, t->m);
-    return (operand){t->x + g.x + (ptrdiff_t)k0 * p->x_channel, g.x_stride / size, 0};
+    return (operand){t->x + g.x + (ptrdiff_t)k0 * p->x_channel, g.x_stride / size, 0, 0};
 }
 
 operand c1x1_find_b(worker *w, const block *t, size_t k0, size_t k) {
@@ -223,7 +224,7 @@ operand c1x1_find_b(worker *w, const block *t, size_t k0, size_t k) {
         const char *panels = (const char *)packed->panels + group * packed->group_bytes;
         const ptrdiff_t panel_bytes = (ptrdiff_t)p->c_in * nr * size;
         return (operand){panels + (ptrdiff_t)t->n0 / nr * panel_bytes + (ptrdiff_t)k0 * nr * size,
-                         nr, panel_bytes};
+                         nr, panel_bytes, 0};
     }
     case C1X1_PACK_PANEL: /* the driver fills it */
         return (operand){w->b, 0, 0, 1};
@@ -232,9 +233,10 @@ operand c1x1_find_b(worker *w, const block *t, size_t k0, size_t k) {
     }
     if (c1x1_pixels_are_n(plan->role)) {
         const segment g = c1x1_segment_at(s, t->n0, t->n);
-        return (operand){t->x + g.x + (ptrdiff_t)k0 * p->x_channel, p->x_channel / size, nr * size};
+        return (operand){t->x + g.x + (ptrdiff_t)k0 * p->x_channel, p->x_channel / size, nr * size,
+                         0};
     }
     const char *from = t->w + (ptrdiff_t)t->n0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
-    if (plan->role == C1X1_DOT) return (operand){from, p->w_out / size, nr * p->w_out};
-    return (operand){from, p->w_in / size, nr * size};
+    if (plan->role == C1X1_DOT) return (operand){from, p->w_out / size, nr * p->w_out, 0};
+    return (operand){from, p->w_in / size, nr * size, 0};
 }
