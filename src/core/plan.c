@@ -19,9 +19,10 @@ static const double MACS_PER_THREAD = 5e5; /* below this another thread costs mo
 static const double BYTES_PER_THREAD = 1.28e5;
 static const double MACS_PER_TASK = 2e6; /* small enough to share out evenly, and to stop soon */
 static const size_t LONGEST_CHAIN = 160; /* multiply-adds in a row (decision 0002) */
-static const size_t PANEL_K = 64;        /* from here on planes are packed a panel at a time */
-static const size_t LONG_K = 1024;       /* of sixteen chains: k is blocked above this */
-static const size_t SPLIT_K = 512;       /* into blocks of at most this */
+static const double TINY_MACS = 20000;
+static const size_t PANEL_K = 64;  /* from here on planes are packed a panel at a time */
+static const size_t LONG_K = 1024; /* of sixteen chains: k is blocked above this */
+static const size_t SPLIT_K = 512; /* into blocks of at most this */
 static const size_t PACKED_WEIGHTS = 768 << 10; /* bytes that each thread may pack for one call */
 static const size_t LONGEST_PACKED_ROW = 8192;  /* elements; a dot cannot split k */
 static const size_t TILE_BUFFER = 160 << 10;    /* bytes of sums that wait for the store stage */
@@ -138,6 +139,7 @@ static unsigned best_nv(const view *v, size_t n, double steps, size_t rows, doub
     unsigned best = s->preferred[0];
     double lowest = -1;
     for (const unsigned *nv = s->preferred; *nv; nv++) {
+        if (*nv > 1 && (*nv - 1) * (size_t)s->vl >= n) continue; /* as the narrower ones */
         const double cost = grid_cost(v, rows, n, steps, s->mr[*nv], *nv, row_cost);
         if (lowest < 0 || cost < lowest * 0.99) {
             lowest = cost;
@@ -213,6 +215,11 @@ static int is_small(const view *v) {
            last->out_stride == (ptrdiff_t)p->c_out * size;
 }
 
+/* Less work than weighing the alternatives. */
+static int is_tiny(const view *v) {
+    return (double)v->pixels * (double)v->problem->c_in * (double)v->problem->c_out <= TINY_MACS;
+}
+
 static candidate choose(const view *v) {
     const c1x1_problem *p = v->problem;
     if (is_small(v))
@@ -222,7 +229,7 @@ static candidate choose(const view *v) {
     candidate best = evaluate(v, last_role, 0);
     /* Nothing to gain elsewhere: no copies, full vectors. */
     if (best.x_in_place && best.is_direct && p->dims <= 1 &&
-        (best.role == C1X1_DOT || p->c_out >= 2 * v->kernels->vl))
+        (best.role == C1X1_DOT || p->c_out >= 2 * v->kernels->vl || is_tiny(v)))
         return best;
     for (int is_gathered = 0; is_gathered <= (p->dims > 1); is_gathered++) {
         const c1x1_role roles[] = {last_role, C1X1_PIXELS_N};
