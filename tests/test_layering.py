@@ -34,6 +34,7 @@ C_EDGES = {
     "pack.c": {"c1x1.h", "stage.h", "convert.h"},
     "store.c": {"c1x1.h", "stage.h", "convert.h"},
     "threads.c": {"c1x1.h", "threads.h", "cpu.h"},
+    "pool.c": {"c1x1.h", "threads.h"},
     "stage.h": {"c1x1.h"},
     "convert.h": {"c1x1.h"},
     "threads.h": {"c1x1.h"},
@@ -56,6 +57,7 @@ C_FLOORS = {
     "pack.c": 4,
     "store.c": 4,
     "threads.c": 4,
+    "pool.c": 4,
     "kernels/*": 5,
 }
 

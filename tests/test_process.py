@@ -88,6 +88,63 @@ def test_control_c_is_honoured_soon():
     """)
 
 
+def test_threads_of_the_program_share_the_helpers():
+    python("""
+        import threading, numpy as np, c1x1
+        x, w = np.ones((300, 300, 32), np.float32), np.ones((32, 32), np.float32)
+        wrong = []
+        def compute(number):
+            for i in range(40):
+                if not (c1x1.conv(x * number, w, threads=2 + i % 3) == 32 * number).all():
+                    wrong.append((number, i))
+        callers = [threading.Thread(target=compute, args=(n,)) for n in range(1, 6)]
+        for caller in callers:
+            caller.start()
+        for caller in callers:
+            caller.join()
+        assert not wrong, wrong
+    """)
+
+
+@POSIX
+def test_helpers_round_as_the_caller_does():
+    """The rounding mode belongs to a thread; results must not tell which thread computed them."""
+    python("""
+        import ctypes, platform, sys, numpy as np, c1x1
+        if platform.machine() not in ("x86_64", "AMD64"):
+            sys.exit(0)  # the number of the mode is this CPU's
+        toward_zero = 0xC00
+        libm = ctypes.CDLL(None)
+        rng = np.random.default_rng(0)
+        x, w = rng.random((400, 400, 24), np.float32), rng.random((24, 16), np.float32)
+        nearest = c1x1.conv(x, w, threads=2)
+        assert libm.fesetround(toward_zero) == 0
+        cut = [c1x1.conv(x, w, threads=t) for t in (1, 2, 2, 2)]
+        assert libm.fesetround(0) == 0
+        assert not np.array_equal(cut[0], nearest)
+        for other in cut[1:]:
+            assert np.array_equal(cut[0], other)
+        assert np.array_equal(c1x1.conv(x, w, threads=2), nearest)
+    """)
+
+
+@POSIX
+def test_helpers_take_no_signals():
+    """A handler of the program must run in the program's threads."""
+    python("""
+        import os, numpy as np, c1x1
+        x, w = np.ones((400, 400, 16), np.float32), np.ones((16, 16), np.float32)
+        before = set(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else None
+        c1x1.conv(x, w, threads=2)
+        if before is not None:
+            for task in set(os.listdir("/proc/self/task")) - before:
+                with open(f"/proc/self/task/{task}/status") as file:
+                    blocked = next(line for line in file if line.startswith("SigBlk"))
+                # all but those that cannot be blocked, and two that the C library keeps
+                assert bin(int(blocked.split()[1], 16)).count("1") >= 60, blocked
+    """)
+
+
 def test_the_gil_is_released():
     python("""
         import threading, numpy as np, c1x1

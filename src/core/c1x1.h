@@ -2,7 +2,7 @@
  *
  * Floors, top to bottom; a file includes only this header and headers of its own floor or below:
  *   problem.c plan.c               floor 3  what is legal; who computes what, where and how
- *   driver.c operands.c weights.c pack.c store.c threads.c
+ *   driver.c operands.c weights.c pack.c store.c threads.c pool.c
  *                                  floor 4  walks the plan
  *   kernels/                       floor 5  one register tile each
  *   registry.c cpu.c               beside them: which kernels exist, which of them this CPU runs
@@ -252,8 +252,7 @@ c1x1_status c1x1_run_begin(c1x1_run_state *run, const c1x1_problem *problem, con
 c1x1_status c1x1_run(c1x1_run_state *run);
 void c1x1_run_end(c1x1_run_state *run);
 
-/* Threads a call may use now: the import-time limit, OpenMP's own, one inside a parallel region and
- * in a forked child of a process whose team exists. */
+/* Threads a call may use now: the import-time limit, OpenMP's own, one inside a parallel region. */
 int c1x1_threads_available(const c1x1_machine *machine);
 const char *c1x1_openmp_name(void);
 /* The compiler that built the core, with its version. */

@@ -1,4 +1,4 @@
-/* threads.c - OpenMP, and the limits under which it may be used. */
+/* threads.c - how many threads a call may use: this process's CPUs, OpenMP's limits. */
 #ifdef __linux__
 #define _GNU_SOURCE
 #include <sched.h>
@@ -15,16 +15,7 @@
 #include <omp.h>
 #endif
 #ifndef _WIN32
-#include <pthread.h>
 #include <unistd.h>
-#endif
-
-/* libgomp's team does not survive a fork: in the child a parallel region would wait for threads
- * that do not exist. A child of a process that had a team computes on one thread. */
-static int has_team, is_orphan;
-
-#ifndef _WIN32
-static void after_fork_in_child(void) { is_orphan = has_team; }
 #endif
 
 int c1x1_threads_from_quota(const char *quota, const char *period) {
@@ -111,12 +102,9 @@ static int usable_cpus(void) {
 }
 
 int c1x1_threads_limit(const char **why) {
-#ifndef _WIN32
-    static int is_registered;
-    if (!is_registered) is_registered = pthread_atfork(NULL, NULL, after_fork_in_child) == 0;
-#endif
-#ifndef _OPENMP
-    *why = "built without OpenMP";
+    c1x1_pool_init();
+#if defined(_WIN32) && !defined(_OPENMP)
+    *why = "built without threads";
     return 1;
 #endif
     const char *text = c1x1_cpu_environment("C1X1_NUM_THREADS");
@@ -140,7 +128,7 @@ int c1x1_threads_limit(const char **why) {
 int c1x1_threads_available(const c1x1_machine *machine) {
     int threads = machine->thread_limit;
 #ifdef _OPENMP
-    if (is_orphan || omp_in_parallel()) return 1;
+    if (omp_in_parallel()) return 1;
     /* OMP_NUM_THREADS, omp_set_num_threads and threadpoolctl all act on this number. */
     const int openmp = omp_get_max_threads();
     if (openmp < threads) threads = openmp;
@@ -158,17 +146,4 @@ const char *c1x1_openmp_name(void) {
 #else
     return "none";
 #endif
-}
-
-void c1x1_threads_run(int threads, void (*task)(void *context, int index), void *context) {
-#ifdef _OPENMP
-    if (threads > 1) {
-        has_team = 1;
-#pragma omp parallel num_threads(threads)
-        task(context, omp_get_thread_num());
-        return;
-    }
-#endif
-    (void)threads;
-    task(context, 0);
 }

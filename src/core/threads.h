@@ -10,7 +10,12 @@ int c1x1_threads_limit(const char **why);
 /* CPUs that the text of a cgroup v2 cpu.max, or of v1's two files, allows; 0: no limit. */
 int c1x1_threads_from_quota(const char *quota, const char *period);
 
-/* Calls task(context, i) for i = 0 .. threads - 1, each in a thread of its own. */
+/* Before anything else. */
+void c1x1_pool_init(void);
+
+/* Calls task(context, 0), and task(context, i) with other i below `threads` in as many threads as
+ * come in time, each i at most once. A task that a late thread does not get to must be done by the
+ * others. */
 void c1x1_threads_run(int threads, void (*task)(void *context, int index), void *context);
 
 #endif
