@@ -1,0 +1,213 @@
+/* choose.c - who is the vector side, which tile, what is copied.
+ *
+ * Candidates are compared by estimated cycles of one thread: what the tiles take at the machine's
+ * FMA and load rates, plus what packing and the store stage take per element. The estimate needs to
+ * rank, not to predict. docs/architecture.md tells the choices in words. */
+#include "plan.h"
+
+#include <math.h>
+
+/* Cycles, measured (decision 0005). */
+static const double TILE_CALL = 12;     /* entering and leaving a kernel */
+static const double TILE_STORE = 1;     /* per vector of results */
+static const double PANEL_VECTOR = 1.4; /* per vector of b fetched from beyond L1 */
+static const double PLANE_ROW = 4;      /* per row of a tile that starts on a page of its own */
+static const double COPY_DENSE = 0.3;   /* per element copied along memory */
+static const double COPY_STRIDED = 2.2; /* per element converted, transposed or scattered */
+static const double TINY_MACS = 20000;
+static const size_t LONGEST_PACKED_ROW = 8192; /* elements; a dot cannot split k */
+
+/* ---- what the kernels can use as it lies ---------------------------------------------------- */
+
+static int suits(const void *pointer, ptrdiff_t stride, size_t size) {
+    return (uintptr_t)pointer % size == 0 && stride % (ptrdiff_t)size == 0;
+}
+
+c1x1_view c1x1_look_at(const c1x1_problem *p, const c1x1_kernels *kernels) {
+    const c1x1_dtype native = c1x1_compute_dtype(p->compute);
+    c1x1_view v = {.problem = p, .kernels = kernels, .size = c1x1_dtype_size(native)};
+    v.pixels = c1x1_problem_pixels(p);
+    v.run = p->dims ? p->dim[p->dims - 1].size : 1;
+    v.chains = p->compute != C1X1_COMPUTE_INT64 && p->c_out <= 4 && p->c_in >= C1X1_CHAINS
+                   ? C1X1_CHAINS
+                   : 1;
+    v.x_is_native = p->x_dtype == native && suits(p->x, p->x_channel, v.size) &&
+                    suits(p->x, p->x_group, v.size);
+    v.out_is_native = p->out_dtype == native && suits(p->out, p->out_channel, v.size) &&
+                      suits(p->out, p->out_group, v.size);
+    for (int d = 0; d < p->dims; d++) {
+        v.x_is_native = v.x_is_native && suits(p->x, p->dim[d].x_stride, v.size);
+        v.out_is_native = v.out_is_native && suits(p->out, p->dim[d].out_stride, v.size);
+    }
+    return v;
+}
+
+int c1x1_w_is_native(const c1x1_view *v) {
+    const c1x1_problem *p = v->problem;
+    return p->w_dtype == c1x1_compute_dtype(p->compute) && suits(p->w, p->w_in, v->size) &&
+           suits(p->w, p->w_out, v->size) && suits(p->w, p->w_group, v->size);
+}
+
+/* ---- cost ----------------------------------------------------------------------------------- */
+
+static double greater(double a, double b) { return a > b ? a : b; }
+
+/* One step along k of an m x nv tile. */
+static double step_cost(const c1x1_kernels *s, double m, double nv) {
+    const double in_registers =
+        greater(m * nv / s->fma_per_cycle, greater((m + nv) / s->loads_per_cycle, s->fma_latency));
+    return greater(in_registers, nv * PANEL_VECTOR);
+}
+
+/* All panels of an m x n result with tiles of mr x nv vectors, rows shared out evenly. */
+static double grid_cost(const c1x1_view *v, size_t m, size_t n, double steps, unsigned mr,
+                        unsigned nv, double row_cost) {
+    const c1x1_kernels *s = v->kernels;
+    const size_t nr = (size_t)nv * s->vl;
+    size_t last = n % nr; /* columns of a panel that is not nr wide */
+    if (last > 0 && n > nr && c1x1_panel_columns(s, nr, nr + last) > nr) last += nr;
+    double cost = 0;
+    const struct {
+        double panels;
+        unsigned nv;
+    } parts[] = {{(double)((n - last) / nr), nv},
+                 {last > 0, (unsigned)((last + s->vl - 1) / s->vl)}};
+    for (int i = 0; i < 2; i++) {
+        if (parts[i].panels == 0) continue;
+        const unsigned rows = i == 0 ? mr : s->mr[parts[i].nv];
+        const double tiles = (double)((m + rows - 1) / rows), height = (double)m / tiles;
+        cost += parts[i].panels * tiles *
+                (steps * step_cost(s, height, parts[i].nv) + TILE_CALL +
+                 height * (parts[i].nv * TILE_STORE + row_cost));
+    }
+    return cost;
+}
+
+/* What a c1x1_choice pays to bring x in and results out through buffers. */
+static double copy_cost(const c1x1_view *v, const c1x1_choice *c) {
+    const c1x1_problem *p = v->problem;
+    double cost = 0, weights = 0;
+    if (!c->x_in_place) {
+        const ptrdiff_t along =
+            c->role == C1X1_PIXELS_N && p->dims ? p->dim[p->dims - 1].x_stride : p->x_channel;
+        const int is_dense = v->x_is_native && c1x1_is_unit(along, v->size);
+        cost += (double)p->c_in * (is_dense ? COPY_DENSE : COPY_STRIDED);
+    }
+    if (!c->is_direct) cost += (double)p->c_out * COPY_STRIDED;
+    if (c->role == C1X1_PIXELS_M && !p->packed) {
+        const int is_dense = c1x1_w_is_native(v) && c1x1_is_unit(p->w_out, v->size);
+        weights = (double)p->c_in * (double)p->c_out * (is_dense ? COPY_DENSE : COPY_STRIDED);
+    }
+    if (v->chains > 1 && c->role == C1X1_PIXELS_N)
+        cost += (double)p->c_out * C1X1_CHAINS * COPY_DENSE;
+    return cost * (double)v->pixels + weights;
+}
+
+/* The panel width for w as the vector side: a function of the channels alone, since weights are
+ * packed before any image is seen. */
+static unsigned best_nv(const c1x1_view *v, size_t n, double steps, size_t rows, double row_cost) {
+    const c1x1_kernels *s = v->kernels;
+    unsigned best = s->preferred[0];
+    double lowest = -1;
+    for (const unsigned *nv = s->preferred; *nv; nv++) {
+        if (*nv > 1 && (*nv - 1) * (size_t)s->vl >= n) continue; /* as the narrower ones */
+        const double cost = grid_cost(v, rows, n, steps, s->mr[*nv], *nv, row_cost);
+        if (lowest < 0 || cost < lowest * 0.99) {
+            lowest = cost;
+            best = *nv;
+        }
+    }
+    return best;
+}
+
+enum { MANY_ROWS = 1 << 12 };
+
+unsigned c1x1_panel_width(const c1x1_machine *machine, c1x1_compute compute, size_t c_in,
+                          size_t c_out) {
+    const c1x1_kernels *kernels = c1x1_find_kernels(machine->isa, compute, NULL);
+    const c1x1_view v = {.kernels = kernels};
+    return kernels->vl * best_nv(&v, c_out, (double)c_in, MANY_ROWS, 0);
+}
+
+static c1x1_choice evaluate(const c1x1_view *v, c1x1_role role, int is_gathered) {
+    const c1x1_problem *p = v->problem;
+    const c1x1_kernels *s = v->kernels;
+    const size_t run = is_gathered ? v->pixels : v->run;
+    const c1x1_dim *last = p->dims ? &p->dim[p->dims - 1] : NULL;
+    const double runs = (double)v->pixels / (double)run;
+    c1x1_choice c = {.role = role, .is_gathered = is_gathered};
+    if (role == C1X1_PIXELS_N) {
+        c.x_in_place =
+            !is_gathered && v->x_is_native && (!last || c1x1_is_unit(last->x_stride, v->size));
+        c.is_direct =
+            !is_gathered && v->out_is_native && (!last || c1x1_is_unit(last->out_stride, v->size));
+        const double steps = (double)p->c_in / v->chains;
+        c.nv = best_nv(v, run, steps, p->c_out, PLANE_ROW);
+        c.mr = s->mr[c.nv];
+        c.cost = v->chains * grid_cost(v, p->c_out, run, steps, c.mr, c.nv, PLANE_ROW);
+    } else {
+        c.x_in_place = !is_gathered && v->x_is_native && c1x1_is_unit(p->x_channel, v->size);
+        c.is_direct = !is_gathered && v->out_is_native && c1x1_is_unit(p->out_channel, v->size);
+        if (role == C1X1_DOT) {
+            unsigned n = (unsigned)p->c_out;
+            while (s->dot_mr[n] == 0) n--;
+            c.mr = s->dot_mr[n];
+            c.nv = n;
+            const double vecs = (double)C1X1_CHAINS / s->vl;
+            /* A row to pack must not outgrow a thread's share of memory: that leaves pixels_n,
+             * which splits k. */
+            if (!c.x_in_place && p->c_in > LONGEST_PACKED_ROW)
+                c.cost = HUGE_VAL;
+            else
+                c.cost = (double)run * (double)((p->c_out + n - 1) / n) *
+                         ((double)p->c_in / C1X1_CHAINS * vecs * step_cost(s, c.mr, n) / c.mr +
+                          4.0 * n + TILE_CALL / c.mr);
+        } else {
+            c.nv = best_nv(v, p->c_out, (double)p->c_in, MANY_ROWS, 0);
+            c.mr = s->mr[c.nv];
+            c.cost = grid_cost(v, run, p->c_out, (double)p->c_in, c.mr, c.nv, 0);
+        }
+    }
+    if (p->overlap == C1X1_SAME_PIXELS) c.x_in_place = 0;
+    c.cost = c.cost * runs + copy_cost(v, &c);
+    return c;
+}
+
+/* Pixels without a gap, on both sides, of few channels. */
+static int is_small(const c1x1_view *v) {
+    const c1x1_problem *p = v->problem;
+    const ptrdiff_t size = (ptrdiff_t)v->size;
+    if (p->c_in < 1 || p->c_in > C1X1_MAX_SMALL_IN || p->c_out > C1X1_MAX_SMALL) return 0;
+    if (!v->small || !v->x_is_native || !v->out_is_native) return 0;
+    if (!c1x1_is_unit(p->x_channel, v->size) || !c1x1_is_unit(p->out_channel, v->size)) return 0;
+    if (p->dims == 0) return 1;
+    const c1x1_dim *last = &p->dim[p->dims - 1];
+    return last->x_stride == (ptrdiff_t)p->c_in * size &&
+           last->out_stride == (ptrdiff_t)p->c_out * size;
+}
+
+/* Less work than weighing the alternatives. */
+static int is_tiny(const c1x1_view *v) {
+    return (double)v->pixels * (double)v->problem->c_in * (double)v->problem->c_out <= TINY_MACS;
+}
+
+c1x1_choice c1x1_choose(const c1x1_view *v) {
+    const c1x1_problem *p = v->problem;
+    if (is_small(v))
+        return (c1x1_choice){
+            .role = C1X1_SMALL, .mr = (unsigned)p->c_out, .nv = 1, .x_in_place = 1, .is_direct = 1};
+    const c1x1_role last_role = v->chains > 1 ? C1X1_DOT : C1X1_PIXELS_M;
+    c1x1_choice best = evaluate(v, last_role, 0);
+    /* Nothing to gain elsewhere: no copies, full vectors. */
+    if (best.x_in_place && best.is_direct && p->dims <= 1 &&
+        (best.role == C1X1_DOT || p->c_out >= 2 * v->kernels->vl || is_tiny(v)))
+        return best;
+    for (int is_gathered = 0; is_gathered <= (p->dims > 1); is_gathered++) {
+        const c1x1_role roles[] = {last_role, C1X1_PIXELS_N};
+        for (int r = 0; r < 2; r++) {
+            const c1x1_choice c = evaluate(v, roles[r], is_gathered);
+            if (c.cost < best.cost) best = c;
+        }
+    }
+    return best;
+}

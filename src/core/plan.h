@@ -1,0 +1,34 @@
+/* plan.h - between choose.c, which picks role and tile, and plan.c, which picks the blocks. */
+#ifndef C1X1_PLAN_H
+#define C1X1_PLAN_H
+
+#include "kernels/kernel.h"
+
+/* A problem as the choice sees it. */
+typedef struct {
+    const c1x1_problem *problem;
+    const c1x1_kernels *kernels, *small;
+    size_t size;        /* of an element of the compute dtype */
+    size_t pixels, run; /* all of them; those along the last axis */
+    unsigned chains;
+    int x_is_native; /* dtype, alignment and axis strides suit a kernel */
+    int out_is_native;
+} c1x1_view;
+
+/* Who is the vector side, in which tile, and what is copied. */
+typedef struct {
+    c1x1_role role;
+    unsigned mr, nv;
+    int is_gathered, x_in_place, is_direct;
+    double cost;
+} c1x1_choice;
+
+c1x1_view c1x1_look_at(const c1x1_problem *p, const c1x1_kernels *kernels);
+c1x1_choice c1x1_choose(const c1x1_view *v);
+
+static inline int c1x1_is_unit(ptrdiff_t stride, size_t size) { return stride == (ptrdiff_t)size; }
+
+/* Whether dtype, alignment and strides of w suit a kernel. */
+int c1x1_w_is_native(const c1x1_view *v);
+
+#endif
