@@ -97,13 +97,15 @@ def plot(figures, path, plt):
     figure, panels = plt.subplots(
         1, len(parts), figsize=(5 * len(parts) + 2, 1.5 + 0.28 * most), squeeze=False, sharey=True
     )
+    peers = [p for p in figures["peers"] if not BACKENDS[p].is_ours]
+    legend = {}
     for panel, ((threads, layout), part) in zip(panels[0], parts, strict=True):
-        for peer in (p for p in figures["peers"] if not BACKENDS[p].is_ours):
-            points = [
-                (against(r, ours)[peer], i) for i, r in enumerate(part) if peer in against(r, ours)
-            ]
+        ratios = [against(row, ours) for row in part]
+        for number, peer in enumerate(peers):
+            points = [(r[peer], i) for i, r in enumerate(ratios) if peer in r]
             if points:
-                panel.plot(*zip(*points, strict=True), "o", label=peer, alpha=0.8)
+                style = {"color": plt.get_cmap("tab20")(number), "marker": "osD^v"[number % 5]}
+                legend[peer] = panel.scatter(*zip(*points, strict=True), **style)
         panel.axvline(1, color="black", linewidth=0.8)
         panel.set_xscale("log")
         panel.set_yticks(range(len(part)), [row["shape"] for row in part])
@@ -111,7 +113,7 @@ def plot(figures, path, plt):
         panel.set_xlabel(f"time of the peer / time of {ours}")
         panel.grid(axis="x", which="both", alpha=0.3)
     panels[0][0].invert_yaxis()
-    panels[0][-1].legend(loc="center left", bbox_to_anchor=(1, 0.5))
+    panels[0][-1].legend(legend.values(), legend.keys(), loc="center left", bbox_to_anchor=(1, 0.5))
     figure.suptitle(f"{figures['cpu']}, {figures['date']}, {figures['cache']} cache")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
