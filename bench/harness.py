@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -146,24 +147,29 @@ def last_level_cache():
 
 
 class Evictor:
-    """Walks twice the last-level cache on every CPU in turn.
+    """Walks twice the last-level cache on every CPU at once.
 
     Every CPU, since an L2 that is no part of the last level keeps its lines whoever walks
     elsewhere. Read only: written lines would still be on their way to memory in the timed call.
+    In threads of its own, so that the thread that is timed is never pinned.
     """
 
     def __init__(self):
         self.buffer = np.ones(2 * last_level_cache() // 8, np.int64)
 
-    def __call__(self):
-        if not hasattr(os, "sched_setaffinity"):
-            self.buffer.max()
-            return
-        allowed = os.sched_getaffinity(0)
-        for cpu in sorted(allowed):
+    def walk(self, cpu):
+        if cpu is not None:
             os.sched_setaffinity(0, {cpu})
-            self.buffer.max()
-        os.sched_setaffinity(0, allowed)
+        self.buffer.max()
+
+    def __call__(self):
+        can_pin = hasattr(os, "sched_setaffinity")
+        everywhere = sorted(os.sched_getaffinity(0)) if can_pin else [None]
+        walkers = [threading.Thread(target=self.walk, args=(cpu,)) for cpu in everywhere]
+        for walker in walkers:
+            walker.start()
+        for walker in walkers:
+            walker.join()
 
 
 def time_calls(call, budget, evict=None):
@@ -228,9 +234,9 @@ class Peer:
     """A peer's process, seen from the parent. `missing` says why there is none."""
 
     def __init__(self, name, threads, isa=None, cache="warm"):
-        self.name = name
         self.log = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
-        env = os.environ | {
+        self.arguments = [name, str(threads), cache]
+        self.env = os.environ | {
             variable: str(threads)
             for variable in (
                 "OMP_NUM_THREADS",
@@ -242,14 +248,17 @@ class Peer:
             )
         }
         if isa and BACKENDS[name].is_ours:
-            env["C1X1_ISA"] = isa
+            self.env["C1X1_ISA"] = isa
+        self.start()
+
+    def start(self):
         self.process = subprocess.Popen(
-            [sys.executable, __file__, name, str(threads), cache],
+            [sys.executable, __file__, *self.arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.log,
             text=True,
-            env=env,
+            env=self.env,
         )
         hello = self.hear()
         self.version = hello.get("version")
@@ -269,7 +278,11 @@ class Peer:
     def time(self, shape, layout, budget):
         """Asks for one measurement: {"seconds": ...} or {"error": ...}."""
         if self.process.poll() is not None:
-            return {"error": "died before"}
+            # It died of another shape; this one may suit it.
+            self.close_pipes()
+            self.start()
+        if self.missing:
+            return {"error": self.missing}
         self.process.send_signal(signal.SIGCONT)
         try:
             self.process.stdin.write(json.dumps([shape, layout, budget]) + "\n")
@@ -284,11 +297,14 @@ class Peer:
     def close(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
+        self.close_pipes()
+        self.process.wait()
+        self.log.close()
+
+    def close_pipes(self):
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.close()
         self.process.stdout.close()
-        self.process.wait()
-        self.log.close()
 
 
 class Progress:

@@ -27,7 +27,7 @@ IDLE = "nothing"
 #: (what, more, less): the first call does what the second does and this besides.
 STEPS = [
     ("new array for the result", "layer(x)", "layer(x, out=out)"),
-    ("binding, plan, kernel and store of 16 pixels", "layer(x)", "layer(empty)"),
+    ("what an image without pixels spares", "layer(x)", "layer(empty)"),
     ("reading and packing weights in each call", "conv(x, w)", "layer(x)"),
 ]
 
@@ -37,7 +37,7 @@ def make_calls():
     x = rng.standard_normal((4, 4, 8), np.float32)
     w = rng.standard_normal((8, 8), np.float32)
     out = np.empty((4, 4, 8), np.float32)
-    # Meaning and legality are settled as ever, then there is nothing to compute.
+    # Arguments are read and checked as ever; then there is nothing to compute.
     empty = x[:0]
     layer = c1x1.Pointwise(w)
     return {

@@ -302,7 +302,7 @@ def plot(figures, path, plt):
         memory = max(limits["traffic"][max(limits["traffic"])].values()) * intensity
         top = np.minimum(memory, limits["fma"]) if limits["fma"] else memory
         panel.plot(intensity, top, color="black", label="roof, operands in memory")
-        for who in figures["peers"]:
+        for number, who in enumerate(figures["peers"]):
             points = [
                 (
                     flops(r["sizes"]) / moved_bytes(r["sizes"]),
@@ -312,7 +312,7 @@ def plot(figures, path, plt):
                 if who in r["seconds"]
             ]
             if points:
-                panel.scatter(*zip(*points, strict=True), label=who, alpha=0.8)
+                panel.scatter(*zip(*points, strict=True), label=who, marker="ox+^v"[number % 5])
         panel.set(xscale="log", yscale="log", xlabel="operations per byte")
         panel.set_title(f"{say_threads(threads)}, channels {layout}")
         panel.grid(which="both", alpha=0.3)

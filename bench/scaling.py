@@ -137,6 +137,8 @@ def plot(figures, path, plt):
                 times = [median(r, who) / flops(r["sizes"]) * 2e9 for r in chosen]
                 panel.plot(sizes, times, "o-", label=f"{who}, {layout}", markersize=3)
         panel.set(xscale="log", yscale="log", title=title, ylabel="ns per multiply-add")
+        if title == "threads":
+            panel.set(xscale="linear", yscale="linear", ylim=(0, None))
         panel.grid(which="both", alpha=0.3)
     panels[0][0].legend()
     figure.suptitle(f"{figures['cpu']}, {figures['date']}, {figures['cache']} cache")
