@@ -350,7 +350,7 @@ def measure(names, shapes, layouts, threads, rounds, budget, isa=None, cache="wa
                     seconds, skipped = time_shape(peers, shape, layout, rounds, budget)
                     row = {"shape": label, "sizes": shape, "layout": layout, "threads": count}
                     rows.append(row | {"seconds": seconds, "skipped": skipped})
-                    progress.step(f"{label}, channels {layout}, {count} threads")
+                    progress.step(f"{label}, channels {layout}, {say_threads(count)}")
     return {
         **facts(),
         "cache": cache,
@@ -414,7 +414,7 @@ def failures(rows):
     """Lines for peers that were wrong, raised or died: what must not pass unseen."""
     expected = {"no channels first", "no channels last", "one image at a time for channels first"}
     return [
-        f"{row['shape']}, channels {row['layout']}, {row['threads']} threads: {peer} {why}"
+        f"{row['shape']}, channels {row['layout']}, {say_threads(row['threads'])}: {peer} {why}"
         for row in rows
         for peer, why in row["skipped"].items()
         if why not in expected

@@ -99,7 +99,7 @@ def test_report_names_the_fastest_peer_and_the_worst_shape():
 def test_failures_are_told_but_not_what_a_peer_never_takes():
     skipped = {"xnnpack": "no channels first", "jax": "died with status -11"}
     assert harness.failures([row({}, layout="first", skipped=skipped)]) == [
-        "s, channels first, 1 threads: jax died with status -11"
+        "s, channels first, 1 thread: jax died with status -11"
     ]
 
 
@@ -217,14 +217,14 @@ def test_wrong_peer_and_dying_peer_are_not_timed(tmp_path):
     done = script(
         "peers",
         *("--only", f"rgb2gray*,{SMALL}", "--threads", 1, "--rounds", 1, "--budget", 0),
-        *("--peers", "numpy,opencv", "--layout", "last"),
+        *("--peers", "opencv", "--layout", "last"),
         cwd=tmp_path,
         PYTHONPATH=str(tmp_path),
     )
     assert done.returncode == 1
-    assert f"{SMALL}, channels last, 1 threads: opencv wrong: disagrees" in done.stderr
-    assert "rgb2gray-1080p, channels last, 1 threads: opencv died with status 3" in done.stderr
-    assert "against opencv" not in done.stdout and "against numpy" in done.stdout
+    assert f"{SMALL}, channels last, 1 thread: opencv wrong: disagrees" in done.stderr
+    assert "rgb2gray-1080p, channels last, 1 thread: opencv died with status 3" in done.stderr
+    assert "against" not in done.stdout and "rgb2gray-1080p" in done.stdout
 
 
 COMMON = ("--threads", 1, "--rounds", 1, "--budget", 0.0005)
