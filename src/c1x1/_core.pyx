@@ -66,7 +66,7 @@ cdef extern from "c1x1.h" nogil:
     void c1x1_run_end(c1x1_run_state *run)
     const char *c1x1_openmp_name()
     const char *c1x1_compiler_name()
-    int C1X1_HAS_FMA, C1X1_HAS_AVX2, C1X1_HAS_AVX512
+    int C1X1_HAS_FMA, C1X1_HAS_AVX2, C1X1_HAS_AVX512, C1X1_HAS_NEON
 
 cdef extern from "threads.h" nogil:
     int c1x1_threads_from_quota(const char *quota, const char *period)
@@ -259,7 +259,8 @@ cdef PackedWeights pack(c1x1_problem *problem):
 
 cdef list feature_names(unsigned features):
     return [name for bit, name in ((C1X1_HAS_FMA, "FMA"), (C1X1_HAS_AVX2, "AVX2"),
-                                   (C1X1_HAS_AVX512, "AVX-512")) if features & bit]
+                                   (C1X1_HAS_AVX512, "AVX-512"),
+                                   (C1X1_HAS_NEON, "NEON")) if features & bit]
 
 
 def features_of(leaf1_ecx, leaf7_ebx, xcr0):

@@ -124,7 +124,8 @@ size_t c1x1_problem_pixels(const c1x1_problem *problem);
 enum {
     C1X1_HAS_FMA = 1 << 0,
     C1X1_HAS_AVX2 = 1 << 1,
-    C1X1_HAS_AVX512 = 1 << 2 /* F, BW, DQ, VL and the OS saves the state */
+    C1X1_HAS_AVX512 = 1 << 2, /* F, BW, DQ, VL and the OS saves the state */
+    C1X1_HAS_NEON = 1 << 3
 };
 
 /* The CPUID words and XCR0 that decide; zero where a leaf does not exist. */

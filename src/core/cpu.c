@@ -73,7 +73,10 @@ void c1x1_cpu_read(unsigned *features, size_t *l1_bytes, size_t *l2_bytes) {
                        __get_cpuid(0x80000001, &a, &b, &c, &d) && (c >> 22 & 1);
     read_caches(is_amd ? 0x8000001du : 4u, l1_bytes, l2_bytes);
 #else
-    *features = C1X1_HAS_FMA; /* every 64-bit ARM has it */
+    *features = C1X1_HAS_FMA;
+#if defined(__aarch64__) || defined(_M_ARM64)
+    *features |= C1X1_HAS_NEON; /* part of the base instruction set, as is FMA */
+#endif
 #endif
 }
 

@@ -11,6 +11,9 @@ extern const c1x1_isa c1x1_isa_x86_avx512;
 #ifdef C1X1_BUILD_X86_AVX2
 extern const c1x1_isa c1x1_isa_x86_avx2;
 #endif
+#ifdef C1X1_BUILD_AARCH64_NEON
+extern const c1x1_isa c1x1_isa_aarch64_neon;
+#endif
 extern const c1x1_isa c1x1_isa_scalar, c1x1_isa_scalar_unfused;
 
 const c1x1_isa *const c1x1_isas[] = {
@@ -20,8 +23,10 @@ const c1x1_isa *const c1x1_isas[] = {
 #ifdef C1X1_BUILD_X86_AVX2
     &c1x1_isa_x86_avx2,
 #endif
-    &c1x1_isa_scalar,
-    &c1x1_isa_scalar_unfused,
+#ifdef C1X1_BUILD_AARCH64_NEON
+    &c1x1_isa_aarch64_neon,
+#endif
+    &c1x1_isa_scalar,       &c1x1_isa_scalar_unfused,
 };
 const size_t c1x1_isa_count = sizeof c1x1_isas / sizeof c1x1_isas[0];
 
