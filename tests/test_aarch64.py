@@ -1,0 +1,94 @@
+"""The NEON kernels under an emulator: tests/aarch64/check.c, built for 64-bit ARM and run by QEMU.
+
+On ARM itself every other test runs them too. The same program built for this machine must end with
+the same hash: results have the same bits on both.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+CORE = ROOT / "src/core"
+FLAGS = [
+    *["-std=c11", "-ffp-contract=off", "-fno-math-errno", f"-I{CORE}"],
+    *["-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Werror"],
+]
+# As in CMakeLists.txt. scalar is the reference, for which a quick build will do.
+KERNEL_FLAGS = {"scalar": ["-O1"], "aarch64_neon": ["-O3", "-fno-schedule-insns"]}
+
+pytestmark = pytest.mark.skipif(
+    not (CORE / "c1x1.h").is_file(), reason="the tests lie without the sources"
+)
+
+
+def needs(program):
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed")
+
+
+def build(compiler, kernels, folder):
+    """The program with these kernels, in `folder`."""
+
+    def run(*arguments):
+        done = subprocess.run(
+            [compiler, *FLAGS, *arguments], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+
+    objects = []
+    for kernel in kernels:
+        objects.append(folder / f"{kernel}.o")
+        source = CORE / f"kernels/{kernel}.c"
+        run(*KERNEL_FLAGS[kernel], "-c", source, "-o", objects[-1])
+    built = [f"-DC1X1_BUILD_{kernel.upper()}" for kernel in kernels]
+    sources = [ROOT / "tests/aarch64/check.c", *sorted(CORE.glob("*.c"))]
+    program = folder / "check"
+    run("-O2", "-static", "-pthread", *built, *sources, *objects, "-lm", "-o", program)
+    return program
+
+
+def output_of(*command):
+    env = {k: v for k, v in os.environ.items() if not k.startswith("C1X1_")}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+    if done.returncode == 77:
+        pytest.skip("this CPU has no fused multiply-add")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def on_arm(tmp_path_factory):
+    """What the program prints on an emulated 64-bit ARM."""
+    needs("aarch64-linux-gnu-gcc")
+    needs("qemu-aarch64-static")
+    folder = tmp_path_factory.mktemp("arm")
+    program = build("aarch64-linux-gnu-gcc", ["scalar", "aarch64_neon"], folder)
+    return output_of("qemu-aarch64-static", program)
+
+
+def test_neon_has_the_bits_of_scalar(on_arm):
+    assert "failures 0\n" in on_arm
+    counts = re.findall(r"^(\w+): (\d+) (\w+)$", on_arm, re.MULTILINE)
+    kinds = ["tiles", "dots", "folds", "packs", "smalls"]
+    assert [(isa, kind) for isa, _, kind in counts] == [
+        *[("aarch64_neon", kind) for kind in kinds * 2],
+        ("all", "problems"),
+    ]
+    assert all(int(count) > 0 for _, count, _ in counts)
+
+
+def test_this_machine_has_the_same_bits_as_arm(on_arm, tmp_path):
+    needs("gcc")
+    is_arm = platform.machine() in ("aarch64", "arm64")
+    program = build("gcc", ["scalar", "aarch64_neon"] if is_arm else ["scalar"], tmp_path)
+    here = output_of(program)
+    assert here.splitlines()[-1].startswith("hash ")
+    assert here.splitlines()[-1] == on_arm.splitlines()[-1]
