@@ -22,7 +22,7 @@ FLAGS = [
     *["-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Werror"],
 ]
 # As in CMakeLists.txt. scalar is the reference, for which a quick build will do.
-KERNEL_FLAGS = {"scalar": ["-O1"], "aarch64_neon": ["-O3", "-fno-schedule-insns"]}
+KERNEL_FLAGS = {"scalar": ["-O1"], "arm_neon": ["-O3", "-fno-schedule-insns"]}
 
 pytestmark = pytest.mark.skipif(
     not (CORE / "c1x1.h").is_file(), reason="the tests lie without the sources"
@@ -70,7 +70,7 @@ def on_arm(tmp_path_factory):
     needs("aarch64-linux-gnu-gcc")
     needs("qemu-aarch64-static")
     folder = tmp_path_factory.mktemp("arm")
-    program = build("aarch64-linux-gnu-gcc", ["scalar", "aarch64_neon"], folder)
+    program = build("aarch64-linux-gnu-gcc", ["scalar", "arm_neon"], folder)
     return output_of("qemu-aarch64-static", program)
 
 
@@ -79,7 +79,7 @@ def test_neon_has_the_bits_of_scalar(on_arm):
     counts = re.findall(r"^(\w+): (\d+) (\w+)$", on_arm, re.MULTILINE)
     kinds = ["tiles", "dots", "folds", "packs", "smalls"]
     assert [(isa, kind) for isa, _, kind in counts] == [
-        *[("aarch64_neon", kind) for kind in kinds * 2],
+        *[("arm_neon", kind) for kind in kinds * 2],
         ("all", "problems"),
     ]
     assert all(int(count) > 0 for _, count, _ in counts)
@@ -88,7 +88,7 @@ def test_neon_has_the_bits_of_scalar(on_arm):
 def test_this_machine_has_the_same_bits_as_arm(on_arm, tmp_path):
     needs("gcc")
     is_arm = platform.machine() in ("aarch64", "arm64")
-    program = build("gcc", ["scalar", "aarch64_neon"] if is_arm else ["scalar"], tmp_path)
+    program = build("gcc", ["scalar", "arm_neon"] if is_arm else ["scalar"], tmp_path)
     here = output_of(program)
     assert here.splitlines()[-1].startswith("hash ")
     assert here.splitlines()[-1] == on_arm.splitlines()[-1]

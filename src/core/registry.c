@@ -11,8 +11,8 @@ extern const c1x1_isa c1x1_isa_x86_avx512;
 #ifdef C1X1_BUILD_X86_AVX2
 extern const c1x1_isa c1x1_isa_x86_avx2;
 #endif
-#ifdef C1X1_BUILD_AARCH64_NEON
-extern const c1x1_isa c1x1_isa_aarch64_neon;
+#ifdef C1X1_BUILD_ARM_NEON
+extern const c1x1_isa c1x1_isa_arm_neon;
 #endif
 extern const c1x1_isa c1x1_isa_scalar, c1x1_isa_scalar_unfused;
 
@@ -23,8 +23,8 @@ const c1x1_isa *const c1x1_isas[] = {
 #ifdef C1X1_BUILD_X86_AVX2
     &c1x1_isa_x86_avx2,
 #endif
-#ifdef C1X1_BUILD_AARCH64_NEON
-    &c1x1_isa_aarch64_neon,
+#ifdef C1X1_BUILD_ARM_NEON
+    &c1x1_isa_arm_neon,
 #endif
     &c1x1_isa_scalar,       &c1x1_isa_scalar_unfused,
 };

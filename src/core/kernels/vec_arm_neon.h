@@ -1,4 +1,4 @@
-/* vec_aarch64_neon.h - the words of tile_real.inc and small_real.inc in NEON.
+/* vec_arm_neon.h - the words of tile_real.inc and small_real.inc in NEON.
  *
  * Define VEC_FLOAT64 for double, else float. May be included once for each. NEON has no masked
  * loads or stores: a part of a vector goes in pieces of two lanes and one. */
@@ -29,14 +29,14 @@
 #define ELEMENT "d"
 #define VEC_LANES(X) X(0) X(1)
 #define vec_mask uint64x2_t
-#define vec_mask_make(n) vld1q_u64(aarch64_neon_mask64 + VL - (n))
-#define vec_load_n(p, n, mask) ((void)(mask), aarch64_neon_load_f64(p, n))
+#define vec_mask_make(n) vld1q_u64(arm_neon_mask64 + VL - (n))
+#define vec_load_n(p, n, mask) ((void)(mask), arm_neon_load_f64(p, n))
 #define vec_store_n(p, v, n, mask) ((void)(n), (void)(mask), vst1q_lane_f64(p, v, 0))
 #define vec_select(mask, yes, no) vbslq_f64(mask, yes, no)
-#define vec_fold(sums) aarch64_neon_fold_f64(sums)
-#define vec_deinterleave(x, p, K) aarch64_neon_deinterleave_f64(x, p, K)
-#define vec_deinterleave4(x, p, step) aarch64_neon_deinterleave4_f64(x, p, step)
-#define vec_interleave(p, y, N) aarch64_neon_interleave_f64(p, y, N)
+#define vec_fold(sums) arm_neon_fold_f64(sums)
+#define vec_deinterleave(x, p, K) arm_neon_deinterleave_f64(x, p, K)
+#define vec_deinterleave4(x, p, step) arm_neon_deinterleave4_f64(x, p, step)
+#define vec_interleave(p, y, N) arm_neon_interleave_f64(p, y, N)
 #else
 #define real float
 #define vec float32x4_t
@@ -46,18 +46,18 @@
 #define ELEMENT "s"
 #define VEC_LANES(X) X(0) X(1) X(2) X(3)
 #define vec_mask uint32x4_t
-#define vec_mask_make(n) vld1q_u32(aarch64_neon_mask32 + VL - (n))
-#define vec_load_n(p, n, mask) ((void)(mask), aarch64_neon_load_f32(p, n))
-#define vec_store_n(p, v, n, mask) ((void)(mask), aarch64_neon_store_f32(p, v, n))
+#define vec_mask_make(n) vld1q_u32(arm_neon_mask32 + VL - (n))
+#define vec_load_n(p, n, mask) ((void)(mask), arm_neon_load_f32(p, n))
+#define vec_store_n(p, v, n, mask) ((void)(mask), arm_neon_store_f32(p, v, n))
 #define vec_select(mask, yes, no) vbslq_f32(mask, yes, no)
-#define vec_fold(sums) aarch64_neon_fold_f32(sums)
-#define vec_deinterleave(x, p, K) aarch64_neon_deinterleave_f32(x, p, K)
-#define vec_deinterleave4(x, p, step) aarch64_neon_deinterleave4_f32(x, p, step)
-#define vec_interleave(p, y, N) aarch64_neon_interleave_f32(p, y, N)
+#define vec_fold(sums) arm_neon_fold_f32(sums)
+#define vec_deinterleave(x, p, K) arm_neon_deinterleave_f32(x, p, K)
+#define vec_deinterleave4(x, p, step) arm_neon_deinterleave4_f32(x, p, step)
+#define vec_interleave(p, y, N) arm_neon_interleave_f32(p, y, N)
 #endif
 
-#ifndef C1X1_VEC_AARCH64_NEON_H
-#define C1X1_VEC_AARCH64_NEON_H
+#ifndef C1X1_VEC_ARM_NEON_H
+#define C1X1_VEC_ARM_NEON_H
 #define vec_zero() WORD(vdupq_n)(0)
 #define vec_set1(p) WORD(vld1q_dup)(p)
 #define vec_load(p) WORD(vld1q)(p)
@@ -69,11 +69,11 @@
     __asm__("fmla %0." LANES ", %1." LANES ", %2." ELEMENT "[" #LANE "]" : "+w"(acc) : "w"(b), "w"(a))
 #define vec_add(a, b) WORD(vaddq)(a, b)
 
-static const uint32_t aarch64_neon_mask32[8] = {~0u, ~0u, ~0u, ~0u};
-static const uint64_t aarch64_neon_mask64[4] = {~(uint64_t)0, ~(uint64_t)0};
+static const uint32_t arm_neon_mask32[8] = {~0u, ~0u, ~0u, ~0u};
+static const uint64_t arm_neon_mask64[4] = {~(uint64_t)0, ~(uint64_t)0};
 
 /* n may be VL: a dot asks for whole vectors too. */
-TILE_INLINE float32x4_t aarch64_neon_load_f32(const float *p, size_t n) {
+TILE_INLINE float32x4_t arm_neon_load_f32(const float *p, size_t n) {
     float32x4_t v = vdupq_n_f32(0);
     if (n >= 4) return vld1q_f32(p);
     if (n == 1) return vld1q_lane_f32(p, v, 0);
@@ -81,11 +81,11 @@ TILE_INLINE float32x4_t aarch64_neon_load_f32(const float *p, size_t n) {
     return n == 2 ? v : vld1q_lane_f32(p + 2, v, 2);
 }
 
-TILE_INLINE float64x2_t aarch64_neon_load_f64(const double *p, size_t n) {
+TILE_INLINE float64x2_t arm_neon_load_f64(const double *p, size_t n) {
     return n >= 2 ? vld1q_f64(p) : vcombine_f64(vld1_f64(p), vdup_n_f64(0));
 }
 
-TILE_INLINE void aarch64_neon_store_f32(float *p, float32x4_t v, size_t n) {
+TILE_INLINE void arm_neon_store_f32(float *p, float32x4_t v, size_t n) {
     if (n == 1) {
         vst1q_lane_f32(p, v, 0);
         return;
@@ -96,14 +96,14 @@ TILE_INLINE void aarch64_neon_store_f32(float *p, float32x4_t v, size_t n) {
 
 /* Element p of sixteen is lane p % VL of vector p / VL. Written out: as a loop over halves gcc keeps
  * the sums of a dot in memory all along. */
-TILE_INLINE float aarch64_neon_fold_f32(const float32x4_t *sums) {
+TILE_INLINE float arm_neon_fold_f32(const float32x4_t *sums) {
     const float32x4_t a = vaddq_f32(sums[0], sums[2]), b = vaddq_f32(sums[1], sums[3]);
     const float32x4_t four = vaddq_f32(a, b);
     const float32x2_t two = vadd_f32(vget_low_f32(four), vget_high_f32(four));
     return vget_lane_f32(two, 0) + vget_lane_f32(two, 1);
 }
 
-TILE_INLINE double aarch64_neon_fold_f64(const float64x2_t *sums) {
+TILE_INLINE double arm_neon_fold_f64(const float64x2_t *sums) {
     const float64x2_t a = vaddq_f64(sums[0], sums[4]), b = vaddq_f64(sums[1], sums[5]);
     const float64x2_t c = vaddq_f64(sums[2], sums[6]), d = vaddq_f64(sums[3], sums[7]);
     const float64x2_t two = vaddq_f64(vaddq_f64(a, c), vaddq_f64(b, d));
@@ -111,7 +111,7 @@ TILE_INLINE double aarch64_neon_fold_f64(const float64x2_t *sums) {
 }
 
 /* VL pixels of K channels to K vectors: the structure loads read VL * K elements. */
-TILE_INLINE void aarch64_neon_deinterleave4_f32(float32x4_t *x, const float *p, const int step) {
+TILE_INLINE void arm_neon_deinterleave4_f32(float32x4_t *x, const float *p, const int step) {
     const float32x4_t r0 = vld1q_f32(p), r1 = vld1q_f32(p + step);
     const float32x4_t r2 = vld1q_f32(p + 2 * step), r3 = vld1q_f32(p + 3 * step);
     /* x0 x1 z0 z1, y0 y1 w0 w1, and the same of pixels 2 and 3 */
@@ -125,7 +125,7 @@ TILE_INLINE void aarch64_neon_deinterleave4_f32(float32x4_t *x, const float *p, 
     x[3] = vreinterpretq_f32_f64(vtrn2q_f64(yw01, yw23));
 }
 
-TILE_INLINE void aarch64_neon_deinterleave4_f64(float64x2_t *x, const double *p, const int step) {
+TILE_INLINE void arm_neon_deinterleave4_f64(float64x2_t *x, const double *p, const int step) {
     const float64x2_t xy0 = vld1q_f64(p), zw0 = vld1q_f64(p + 2);
     const float64x2_t xy1 = vld1q_f64(p + step), zw1 = vld1q_f64(p + step + 2);
     x[0] = vtrn1q_f64(xy0, xy1);
@@ -135,7 +135,7 @@ TILE_INLINE void aarch64_neon_deinterleave4_f64(float64x2_t *x, const double *p,
 }
 
 #define DEFINE_INTERLEAVE(NAME, REAL, VEC)                                                       \
-    TILE_INLINE void aarch64_neon_deinterleave_##NAME(VEC##_t *x, const REAL *p, const int K) {  \
+    TILE_INLINE void arm_neon_deinterleave_##NAME(VEC##_t *x, const REAL *p, const int K) {  \
         if (K == 1) {                                                                            \
             x[0] = vld1q_##NAME(p);                                                              \
         } else if (K == 2) {                                                                     \
@@ -149,7 +149,7 @@ TILE_INLINE void aarch64_neon_deinterleave4_f64(float64x2_t *x, const double *p,
             for (int i = 0; i < 4; i++) x[i] = v.val[i];                                         \
         }                                                                                        \
     }                                                                                            \
-    TILE_INLINE void aarch64_neon_interleave_##NAME(REAL *p, const VEC##_t *y, const int N) {    \
+    TILE_INLINE void arm_neon_interleave_##NAME(REAL *p, const VEC##_t *y, const int N) {    \
         if (N == 1) {                                                                            \
             vst1q_##NAME(p, y[0]);                                                               \
         } else if (N == 2) {                                                                     \

@@ -1,4 +1,4 @@
-/* aarch64_neon.c - register tiles for NEON, which every 64-bit ARM has.
+/* arm_neon.c - register tiles for NEON, which every 64-bit ARM has.
  *
  *           j = 0..3   4..7    8..11   12..15
  *   i = 0   [acc00]   [acc01] [acc02] [acc03]     per four p: 16 loads of b, 6 of a, 96 FMAs
@@ -37,29 +37,29 @@
         TILES(TILE_ENTRY) DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY)                               \
     }
 
-#include "vec_aarch64_neon.h"
-#define NAME(x) aarch64_neon_f32_##x
+#include "vec_arm_neon.h"
+#define NAME(x) arm_neon_f32_##x
 #define DOTS DOTS_F32
 #include "tile_real.inc"
 #include "small_real.inc"
-static const c1x1_kernels aarch64_neon_float32 = KERNELS(0, 6, 3, 2, 1);
+static const c1x1_kernels arm_neon_float32 = KERNELS(0, 6, 3, 2, 1);
 #undef NAME
 #undef DOTS
 #undef SMALLS
 #undef SMALL_ENTRY
 
 #define VEC_FLOAT64
-#include "vec_aarch64_neon.h"
-#define NAME(x) aarch64_neon_f64_##x
+#include "vec_arm_neon.h"
+#define NAME(x) arm_neon_f64_##x
 #define DOTS DOTS_F64
 #include "tile_real.inc"
 #include "small_real.inc"
-static const c1x1_kernels aarch64_neon_float64 = KERNELS(0, 3, 1, 1, 0);
+static const c1x1_kernels arm_neon_float64 = KERNELS(0, 3, 1, 1, 0);
 
-extern const c1x1_isa c1x1_isa_aarch64_neon;
-const c1x1_isa c1x1_isa_aarch64_neon = {
-    .name = "aarch64_neon",
+extern const c1x1_isa c1x1_isa_arm_neon;
+const c1x1_isa c1x1_isa_arm_neon = {
+    .name = "arm_neon",
     .description = "64-bit ARM with NEON",
     .needs = C1X1_HAS_FMA | C1X1_HAS_NEON,
-    .kernels = {&aarch64_neon_float32, &aarch64_neon_float64, NULL},
+    .kernels = {&arm_neon_float32, &arm_neon_float64, NULL},
 };
