@@ -7,9 +7,10 @@ static const double MACS_PER_THREAD = 5e5; /* below this another thread costs mo
 static const double BYTES_PER_THREAD = 1.28e5;
 static const double MACS_PER_TASK = 2e6; /* small enough to share out evenly, and to stop soon */
 static const size_t LONGEST_CHAIN = 160; /* multiply-adds in a row (decision 0002) */
-static const size_t PANEL_K = 64;        /* from here on planes are packed a panel at a time */
-static const size_t LONG_K = 1024;       /* of sixteen chains: k is blocked above this */
-static const size_t SPLIT_K = 512;       /* into blocks of at most this */
+static const size_t FEW_PIXELS = 256;
+static const size_t PANEL_K = 64;  /* from here on planes are packed a panel at a time */
+static const size_t LONG_K = 1024; /* of sixteen chains: k is blocked above this */
+static const size_t SPLIT_K = 512; /* into blocks of at most this */
 static const size_t PACKED_WEIGHTS = 768 << 10; /* bytes that each thread may pack for one call */
 static const size_t TILE_BUFFER = 160 << 10;    /* bytes of sums that wait for the store stage */
 
@@ -64,14 +65,6 @@ static void plan_pixels_m(const c1x1_view *v, const c1x1_machine *machine, size_
     const c1x1_weights *packed = p->packed;
     plan->a = x_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
     plan->order = w_in_l1 ? C1X1_ROWS_OUTSIDE : C1X1_PANELS_OUTSIDE;
-    plan->nc = plan->n;
-    plan->mc = w_in_l1 && x_in_place ? per_task
-                                     : smaller(l2_rows, divide_up(plan->m, (size_t)plan->threads));
-    if (!plan->is_direct) {
-        if (is_apart) plan->nc = even_block(plan->n, 1024, plan->nr);
-        plan->mc = smaller(plan->mc, pixels_within(TILE_BUFFER, plan->nc * v->size));
-    }
-    plan->mc = even_block(plan->m, plan->mc, plan->mr);
     if (packed && packed->isa == plan->isa && packed->compute == plan->compute &&
         packed->nr == plan->nr && packed->c_in == p->c_in && packed->c_out == p->c_out)
         plan->b = C1X1_PREPACKED;
@@ -80,6 +73,17 @@ static void plan_pixels_m(const c1x1_view *v, const c1x1_machine *machine, size_
         plan->b = C1X1_IN_PLACE;
     else
         plan->b = C1X1_PACK_BLOCK;
+    /* With few pixels packing weights takes longest: threads share out the weights, not the pixels. */
+    const int shares_weights = plan->b == C1X1_PACK_BLOCK && plan->m < FEW_PIXELS && is_apart &&
+                               plan->n >= 2 * (size_t)plan->threads * plan->nr;
+    const size_t share = shares_weights ? plan->m : divide_up(plan->m, (size_t)plan->threads);
+    plan->nc = plan->n;
+    plan->mc = w_in_l1 && x_in_place ? per_task : smaller(l2_rows, share);
+    if (!plan->is_direct) {
+        if (is_apart) plan->nc = even_block(plan->n, 1024, plan->nr);
+        plan->mc = smaller(plan->mc, pixels_within(TILE_BUFFER, plan->nc * v->size));
+    }
+    plan->mc = even_block(plan->m, plan->mc, plan->mr);
     /* m counts fastest, so that what is packed here serves all pixels of this thread. */
     if (plan->b == C1X1_PACK_BLOCK && is_apart)
         plan->nc = even_block(plan->nc, PACKED_WEIGHTS / (plan->kc * v->size + 1), plan->nr);
@@ -152,17 +156,35 @@ static void plan_dot(const c1x1_view *v, size_t per_task, int x_in_place, c1x1_p
     plan->mc = even_block(plan->m, mc, plan->mr);
 }
 
+/* A block of `total` such that `outer` times its blocks keep all threads busy to the end: the share of
+ * the busiest counts. Among equals the smallest, which leaves most to take over; the largest where
+ * every block packs the same pixels anew. */
+static size_t balanced_block(size_t total, size_t unit, size_t outer, size_t threads,
+                             int prefers_large) {
+    size_t best = total, least = SIZE_MAX;
+    for (size_t parts = 1; parts <= 4 * threads; parts++) {
+        const size_t block = smaller(round_up(divide_up(total, parts), unit), total);
+        const size_t share = divide_up(outer * divide_up(total, block), threads) * block;
+        if (share < least || (share == least && !prefers_large)) {
+            least = share;
+            best = block;
+        }
+    }
+    return best;
+}
+
 /* More, narrower tasks where the pixels alone do not keep every thread busy. */
 static void split_channels(const c1x1_view *v, c1x1_plan *plan) {
-    if (plan->threads < 2 || v->problem->overlap != C1X1_APART) return;
-    const size_t enough = 3 * (size_t)plan->threads;
-    const size_t blocks = c1x1_plan_blocks(plan);
-    if (blocks >= enough) return;
-    const size_t parts = divide_up(enough, blocks);
-    if (plan->role == C1X1_PIXELS_M)
-        plan->nc = even_block(plan->nc, divide_up(plan->nc, parts), plan->nr);
-    else if (plan->role == C1X1_PIXELS_N)
-        plan->mc = even_block(plan->mc, divide_up(plan->mc, parts), plan->mr);
+    const size_t threads = (size_t)plan->threads, blocks = c1x1_plan_blocks(plan);
+    if (threads < 2 || v->problem->overlap != C1X1_APART || blocks >= 3 * threads) return;
+    if (plan->role == C1X1_PIXELS_M) {
+        const size_t outer = plan->outer * plan->m_blocks;
+        plan->nc = smaller(plan->nc, balanced_block(plan->n, plan->nr, outer, threads, 1));
+    } else if (plan->role == C1X1_PIXELS_N) {
+        const size_t outer = plan->outer * plan->n_blocks;
+        const int packs_anew = plan->b == C1X1_PACK_PANEL || plan->kc < plan->k;
+        plan->mc = smaller(plan->mc, balanced_block(plan->m, plan->mr, outer, threads, packs_anew));
+    }
 }
 
 static void count_blocks(c1x1_plan *plan) {

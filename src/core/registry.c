@@ -26,7 +26,7 @@ const c1x1_isa *const c1x1_isas[] = {
 #ifdef C1X1_BUILD_ARM_NEON
     &c1x1_isa_arm_neon,
 #endif
-    &c1x1_isa_scalar,       &c1x1_isa_scalar_unfused,
+    &c1x1_isa_scalar,     &c1x1_isa_scalar_unfused,
 };
 const size_t c1x1_isa_count = sizeof c1x1_isas / sizeof c1x1_isas[0];
 
