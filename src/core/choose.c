@@ -14,7 +14,7 @@ static const double PANEL_VECTOR = 1.4; /* per vector of b fetched from beyond L
 static const double PLANE_ROW = 4;      /* per row of a tile that starts on a page of its own */
 static const double COPY_DENSE = 0.3;   /* per element copied along memory */
 static const double COPY_STRIDED = 2.2; /* per element converted, transposed or scattered */
-static const double TINY_MACS = 20000;
+static const double TINY_MACS = 20000;  /* weighing alternatives takes as long */
 static const size_t LONGEST_PACKED_ROW = 8192; /* elements; a dot cannot split k */
 
 /* ---- what the kernels can use as it lies ---------------------------------------------------- */

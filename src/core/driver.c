@@ -13,8 +13,6 @@
 
 static const double SLICE_SECONDS = 0.05;
 
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-
 static double seconds(void) {
     struct timespec now;
 #ifdef _WIN32

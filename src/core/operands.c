@@ -5,8 +5,6 @@
 
 enum { ROWS_AHEAD = 4 };
 
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-
 /* ---- pixels to addresses -------------------------------------------------------------------- */
 
 segment c1x1_segment_at(const shared *s, size_t pixel, size_t want) {
@@ -93,6 +91,7 @@ static operand pack_a(worker *w, const block *t, size_t k0, size_t k) {
     return packed;
 }
 
+/* The panel at column j, whatever the strides. */
 static void pack_panel(worker *w, const block *t, size_t j, size_t cols, size_t k0, size_t k,
                        char *to) {
     const shared *s = w->s;

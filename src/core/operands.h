@@ -9,6 +9,8 @@
 
 enum { C1X1_LINE = 64 }; /* bytes of a cache line */
 
+static inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
 /* What all threads of one call share. */
 typedef struct {
     const c1x1_problem *problem;
@@ -56,10 +58,11 @@ typedef struct {
 
 /* Columns of the panel at j, and elements from row to row of it where it is packed here. */
 static inline size_t c1x1_columns_at(const shared *s, const block *t, size_t j) {
-    return s->plan->b == C1X1_PREPACKED || s->plan->role == C1X1_DOT
-               ? (t->n - j < s->plan->nr ? t->n - j : s->plan->nr)
-               : c1x1_panel_columns(s->kernels, s->plan->nr, t->n - j);
+    const size_t nr = s->plan->nr, left = t->n - j;
+    if (s->plan->b == C1X1_PREPACKED || s->plan->role == C1X1_DOT) return smaller(nr, left);
+    return c1x1_panel_columns(s->kernels, nr, left);
 }
+
 static inline size_t c1x1_row_length(const shared *s, size_t columns) {
     const size_t vl = s->kernels->vl;
     return columns <= s->plan->nr ? s->plan->nr : (columns + vl - 1) / vl * vl;

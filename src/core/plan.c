@@ -7,10 +7,10 @@ static const double MACS_PER_THREAD = 5e5; /* below this another thread costs mo
 static const double BYTES_PER_THREAD = 1.28e5;
 static const double MACS_PER_TASK = 2e6; /* small enough to share out evenly, and to stop soon */
 static const size_t LONGEST_CHAIN = 160; /* multiply-adds in a row (decision 0002) */
-static const size_t FEW_PIXELS = 256;
-static const size_t PANEL_K = 64;  /* from here on planes are packed a panel at a time */
-static const size_t LONG_K = 1024; /* of sixteen chains: k is blocked above this */
-static const size_t SPLIT_K = 512; /* into blocks of at most this */
+static const size_t FEW_PIXELS = 256;    /* packing weights takes longest (decision 0008) */
+static const size_t PANEL_K = 64;        /* from here on planes are packed a panel at a time */
+static const size_t LONG_K = 1024;       /* of sixteen chains: k is blocked above this */
+static const size_t SPLIT_K = 512;       /* into blocks of at most this */
 static const size_t PACKED_WEIGHTS = 768 << 10; /* bytes that each thread may pack for one call */
 static const size_t TILE_BUFFER = 160 << 10;    /* bytes of sums that wait for the store stage */
 
@@ -157,8 +157,8 @@ static void plan_dot(const c1x1_view *v, size_t per_task, int x_in_place, c1x1_p
 }
 
 /* A block of `total` such that `outer` times its blocks keep all threads busy to the end: the share of
- * the busiest counts. Among equals the smallest, which leaves most to take over; the largest where
- * every block packs the same pixels anew. */
+ * the busiest counts. Among equals the smallest, which leaves most to take over, or the largest,
+ * since a block reads or packs the other operand anew. */
 static size_t balanced_block(size_t total, size_t unit, size_t outer, size_t threads,
                              int prefers_large) {
     size_t best = total, least = SIZE_MAX;

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-
 void *c1x1_allocate(size_t bytes) {
 #ifdef _WIN32
     return _aligned_malloc(bytes, C1X1_LINE);

@@ -53,7 +53,7 @@ typedef struct {
     size_t piece;                /* of k, at least 1 */
     c1x1_start start;
     c1x1_ahead ahead;
-    size_t more; /* tiles to the right of this one, n columns apart in b and in c */
+    size_t more; /* full tiles to the right of this one, n columns apart in b and c; no bias_n */
 } c1x1_tile;
 
 static inline int c1x1_tile_is_short(const c1x1_tile *t) {
