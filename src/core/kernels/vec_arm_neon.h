@@ -20,6 +20,8 @@
 #undef vec_deinterleave
 #undef vec_deinterleave4
 #undef vec_interleave
+#undef vec_copysign
+#undef vec_to_exponent
 #ifdef VEC_FLOAT64
 #define real double
 #define vec float64x2_t
@@ -34,6 +36,8 @@
 #define vec_store_n(p, v, n, mask) ((void)(n), (void)(mask), vst1q_lane_f64(p, v, 0))
 #define vec_select(mask, yes, no) vbslq_f64(mask, yes, no)
 #define vec_fold(sums) arm_neon_fold_f64(sums)
+#define vec_copysign(magnitude, v) vbslq_f64(vdupq_n_u64((uint64_t)1 << 63), v, magnitude)
+#define vec_to_exponent(v) vreinterpretq_f64_u64(vshlq_n_u64(vreinterpretq_u64_f64(v), 52))
 #define vec_deinterleave(x, p, K) arm_neon_deinterleave_f64(x, p, K)
 #define vec_deinterleave4(x, p, step) arm_neon_deinterleave4_f64(x, p, step)
 #define vec_interleave(p, y, N) arm_neon_interleave_f64(p, y, N)
@@ -51,6 +55,8 @@
 #define vec_store_n(p, v, n, mask) ((void)(mask), arm_neon_store_f32(p, v, n))
 #define vec_select(mask, yes, no) vbslq_f32(mask, yes, no)
 #define vec_fold(sums) arm_neon_fold_f32(sums)
+#define vec_copysign(magnitude, v) vbslq_f32(vdupq_n_u32(1u << 31), v, magnitude)
+#define vec_to_exponent(v) vreinterpretq_f32_u32(vshlq_n_u32(vreinterpretq_u32_f32(v), 23))
 #define vec_deinterleave(x, p, K) arm_neon_deinterleave_f32(x, p, K)
 #define vec_deinterleave4(x, p, step) arm_neon_deinterleave4_f32(x, p, step)
 #define vec_interleave(p, y, N) arm_neon_interleave_f32(p, y, N)
@@ -67,7 +73,17 @@
     __asm__("fmla %0." LANES ", %1." LANES ", %2." LANES : "+w"(acc) : "w"(a), "w"(b))
 #define vec_fma_lane_to(acc, b, a, LANE) \
     __asm__("fmla %0." LANES ", %1." LANES ", %2." ELEMENT "[" #LANE "]" : "+w"(acc) : "w"(b), "w"(a))
+#define vec_fnma(a, b, c) WORD(vfmsq)(c, a, b)
 #define vec_add(a, b) WORD(vaddq)(a, b)
+#define vec_of(constant) WORD(vdupq_n)(constant)
+#define vec_sub(a, b) WORD(vsubq)(a, b)
+#define vec_mul(a, b) WORD(vmulq)(a, b)
+#define vec_div(a, b) WORD(vdivq)(a, b)
+/* FMAX and FMIN would give a NaN where either is one. */
+#define vec_max(a, b) vec_if_greater(a, b, a, b)
+#define vec_min(a, b) vec_if_greater(b, a, a, b)
+#define vec_if_greater(a, b, yes, no) WORD(vbslq)(WORD(vcgtq)(a, b), yes, no)
+#define vec_abs(v) WORD(vabsq)(v)
 
 static const uint32_t arm_neon_mask32[8] = {~0u, ~0u, ~0u, ~0u};
 static const uint64_t arm_neon_mask64[4] = {~(uint64_t)0, ~(uint64_t)0};

@@ -11,6 +11,7 @@
 #undef vec_deinterleave
 #undef vec_deinterleave4
 #undef vec_interleave
+#undef vec_to_exponent
 #undef vec
 #undef VL
 #undef WORD
@@ -24,6 +25,7 @@
 #define vec_mask_make(n) _mm256_loadu_si256((const __m256i *)(x86_avx2_mask64 + VL - (n)))
 #define vec_store_n(p, v, n, mask) x86_avx2_store_f64(p, v, n)
 #define vec_sum(v) x86_avx2_sum_f64(v)
+#define vec_to_exponent(v) _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(v), 52))
 #define vec_deinterleave(x, p, K) x86_avx2_deinterleave_f64(x, p, K)
 #define vec_deinterleave4(x, p, step) x86_avx2_deinterleave4_f64(x, p, step)
 #define vec_interleave(p, y, N) x86_avx2_interleave_f64(p, y, N)
@@ -37,6 +39,7 @@
 #define vec_mask_make(n) _mm256_loadu_si256((const __m256i *)(x86_avx2_mask32 + VL - (n)))
 #define vec_store_n(p, v, n, mask) x86_avx2_store_f32(p, v, n)
 #define vec_sum(v) x86_avx2_sum_f32(v)
+#define vec_to_exponent(v) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(v), 23))
 #define vec_deinterleave(x, p, K) x86_avx2_deinterleave_f32(x, p, K)
 #define vec_deinterleave4(x, p, step) x86_avx2_deinterleave4_f32(x, p, step)
 #define vec_interleave(p, y, N) x86_avx2_interleave_f32(p, y, N)
@@ -53,7 +56,17 @@
 #define vec_load_n(p, n, mask) WORD(maskload)(p, mask)
 #define vec_fma WORD(fmadd)
 #define vec_fma_to(acc, a, b) __asm__(FMA231 " %2, %1, %0" : "+x"(acc) : "x"(a), "x"(b))
+#define vec_fnma WORD(fnmadd)
 #define vec_add WORD(add)
+#define vec_of(constant) WORD(set1)(constant)
+#define vec_sub WORD(sub)
+#define vec_mul WORD(mul)
+#define vec_div WORD(div)
+#define vec_max WORD(max)
+#define vec_min WORD(min)
+#define vec_if_greater(a, b, yes, no) WORD(blendv)(no, yes, WORD(cmp)(a, b, _CMP_GT_OQ))
+#define vec_abs(v) WORD(andnot)(vec_of(-0.0f), v)
+#define vec_copysign(magnitude, v) WORD(or)(vec_abs(magnitude), WORD(and)(vec_of(-0.0f), v))
 
 static const int32_t x86_avx2_mask32[16] = {-1, -1, -1, -1, -1, -1, -1, -1};
 static const int64_t x86_avx2_mask64[8] = {-1, -1, -1, -1};

@@ -10,6 +10,8 @@
 #undef FMA231
 #undef vec_mask
 #undef vec_sum
+#undef vec_to_exponent
+#undef vec_if_greater
 #ifdef VEC_FLOAT64
 #define real double
 #define vec __m512d
@@ -18,6 +20,9 @@
 #define FMA231 "vfmadd231pd"
 #define vec_mask __mmask8
 #define vec_sum(v) x86_avx512_sum_f64(v)
+#define vec_to_exponent(v) _mm512_castsi512_pd(_mm512_slli_epi64(_mm512_castpd_si512(v), 52))
+#define vec_if_greater(a, b, yes, no) \
+    _mm512_mask_mov_pd(no, _mm512_cmp_pd_mask(a, b, _CMP_GT_OQ), yes)
 #else
 #define real float
 #define vec __m512
@@ -26,6 +31,9 @@
 #define FMA231 "vfmadd231ps"
 #define vec_mask __mmask16
 #define vec_sum(v) x86_avx512_sum_f32(v)
+#define vec_to_exponent(v) _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(v), 23))
+#define vec_if_greater(a, b, yes, no) \
+    _mm512_mask_mov_ps(no, _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ), yes)
 #endif
 
 #ifndef C1X1_VEC_X86_AVX512_H
@@ -40,7 +48,16 @@
 #define vec_select(mask, yes, no) WORD(mask_mov)(no, mask, yes)
 #define vec_fma_to(acc, a, b) __asm__(FMA231 " %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b))
 #define vec_fma WORD(fmadd)
+#define vec_fnma WORD(fnmadd)
 #define vec_add WORD(add)
+#define vec_of(constant) WORD(set1)(constant)
+#define vec_sub WORD(sub)
+#define vec_mul WORD(mul)
+#define vec_div WORD(div)
+#define vec_max WORD(max)
+#define vec_min WORD(min)
+#define vec_abs(v) WORD(andnot)(vec_of(-0.0f), v)
+#define vec_copysign(magnitude, v) WORD(or)(vec_abs(magnitude), WORD(and)(vec_of(-0.0f), v))
 
 /* Lanes folded 8+8, 4+4, 2+2, 1+1. */
 static inline float x86_avx512_sum_f32(__m512 v) {
