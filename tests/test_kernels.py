@@ -26,6 +26,8 @@ def kernels(kind):
         elif row["name"] not in runnable_isas():
             marks = pytest.mark.skip(reason=f"{row['name']}: above C1X1_ISA")
         size = f"{row['m']}x{row['n'] * row['vl'] if kind == 'tile' else row['n']}"
+        if kind == "finish":
+            size = row["activation"]
         rows.append(
             pytest.param(row, id=f"{row['name']}.{row['isa']}-{row['dtype']}-{size}", marks=marks)
         )
@@ -200,3 +202,80 @@ def test_every_isa_has_every_tail_of_its_full_tiles():
             for rows_left in range(1, m + 1):
                 for width in range(1, n + 1):
                     assert (isa, dtype, kind, rows_left, width) in rows
+
+
+def terms(kernel, count, rng):
+    """Scale, bias and the activation's parameters, `count` of each."""
+    made = {
+        "scale": rng.integers(1, 4, count),
+        "bias": rng.integers(-9, 9, count),
+        "p0": -rng.integers(1, 6, count),
+        "p1": rng.integers(1, 6, count),
+    }
+    needed = dict(_core.activations())[kernel["activation"]]
+    names = ["scale", "bias", "p0", "p1"][: 2 + needed]
+    return {name: made[name].astype(kernel["dtype"]) for name in names}
+
+
+@pytest.mark.parametrize("by_row", [False, True], ids=["columns", "rows"])
+@pytest.mark.parametrize("kernel", kernels("finish"))
+def test_finish_takes_every_width_and_touches_nothing_else(kernel, by_row, rng):
+    """Each element of an odd shape against the same element alone: terms go where they belong."""
+    vl, dtype = kernel["vl"], kernel["dtype"]
+    for m in (1, 3):
+        for n in range(1, 3 * vl + 1):
+            c, frame = surrounded((m, n), dtype, rng)
+            residual, _ = surrounded((m, n), dtype, rng)
+            given = terms(kernel, m if by_row else n, rng)
+            before, want = c.copy(), c.copy()
+            for i, j in [(0, 0), (m - 1, n - 1), (m - 1, n // 2)]:
+                one = before[i : i + 1, j : j + 1].copy()
+                at = slice(i, i + 1) if by_row else slice(j, j + 1)
+                own = {name: values[at].copy() for name, values in given.items()}
+                if kernel["dtype"] == "int64":
+                    own.pop("scale"), own.pop("bias")
+                _core.run_finish(kernel, one, residual=residual[i : i + 1, j : j + 1].copy(), **own)
+                want[i, j] = one[0, 0]
+            if kernel["dtype"] == "int64":
+                given = {}
+            _core.run_finish(kernel, c, is_by_row=by_row, residual=residual, **given)
+            for i, j in [(0, 0), (m - 1, n - 1), (m - 1, n // 2)]:
+                np.testing.assert_array_equal(c[i, j], want[i, j])
+            check_frame(frame, (m, n))
+
+
+LINEAR = {
+    "identity": lambda v: v,
+    "relu": lambda v: np.maximum(v, 0),
+    "relu6": lambda v: np.clip(v, 0, 6),
+    "leaky_relu": lambda v, slope: np.where(v > 0, v, v * slope),
+    "prelu": lambda v, slope: np.where(v > 0, v, v * slope),
+    "clip": np.clip,
+}
+
+
+@pytest.mark.parametrize("by_row", [False, True], ids=["columns", "rows"])
+@pytest.mark.parametrize("with_residual", [False, True], ids=["plain", "residual"])
+@pytest.mark.parametrize(
+    "kernel", [k for k in kernels("finish") if k.values[0]["activation"] in LINEAR]
+)
+def test_finish_is_exact_on_integers(kernel, by_row, with_residual, rng):
+    vl, dtype = kernel["vl"], kernel["dtype"]
+    is_integer = dtype == "int64"
+    for n in (1, vl, 2 * vl + 1, 3 * vl):
+        c, frame = surrounded((4, n), dtype, rng)
+        residual, _ = surrounded((4, n), dtype, rng)
+        given = {} if is_integer else terms(kernel, 4 if by_row else n, rng)
+        wide = {name: v.astype(np.float64) for name, v in given.items()}
+        if by_row:
+            wide = {name: v[:, None] for name, v in wide.items()}
+        v = c * wide.get("scale", 1) + wide.get("bias", 0)
+        if with_residual:
+            v = v + residual
+        parameters = [wide[name] for name in ("p0", "p1") if name in wide]
+        want = LINEAR[kernel["activation"]](v, *parameters)
+        _core.run_finish(
+            kernel, c, is_by_row=by_row, residual=residual if with_residual else None, **given
+        )
+        np.testing.assert_array_equal(c, want)
+        check_frame(frame, (4, n))

@@ -22,18 +22,22 @@ pytestmark = pytest.mark.skipif(
 # floors hand to each other and is open to all. kernels/kernel.h is the contract: floors above may
 # read it, the other files of the folder are closed to them.
 C_EDGES = {
-    "c1x1.h": set(),
+    "epilogues.def": set(),
+    "c1x1.h": {"epilogues.def"},
     # floor 3: what is legal, then who computes what
-    "problem.c": {"c1x1.h"},
+    "problem.c": {"c1x1.h", "epilogues.def"},
     "plan.c": {"c1x1.h", "plan.h"},
     "choose.c": {"c1x1.h", "plan.h"},
     "plan.h": {"c1x1.h", "kernels/kernel.h"},
     # floor 4: the driver, its two stages, its threads
-    "driver.c": {"c1x1.h", "kernels/kernel.h", "operands.h", "stage.h", "threads.h"},
+    "driver.c": {"c1x1.h", "finish.h", "threads.h"},
+    "finish.c": {"c1x1.h", "finish.h"},
+    "finish.h": {"operands.h"},
     "operands.c": {"c1x1.h", "operands.h"},
     "operands.h": {"c1x1.h", "kernels/kernel.h", "stage.h"},
     "weights.c": {"c1x1.h", "operands.h"},
     "pack.c": {"c1x1.h", "stage.h", "convert.h"},
+    "lookup.c": {"c1x1.h", "stage.h"},
     "store.c": {"c1x1.h", "stage.h", "convert.h"},
     "threads.c": {"c1x1.h", "threads.h", "cpu.h"},
     "pool.c": {"c1x1.h", "threads.h"},
@@ -41,7 +45,7 @@ C_EDGES = {
     "convert.h": {"c1x1.h"},
     "threads.h": {"c1x1.h"},
     # floor 5: kernels know the contract and each other's words, nothing else
-    "kernels/*": {"c1x1.h", "kernels/*"},
+    "kernels/*": {"c1x1.h", "kernels/*", "epilogues.def"},
     # beside the floors: which kernels exist, which CPU this is
     "registry.c": {"c1x1.h", "kernels/kernel.h", "cpu.h", "threads.h"},
     "cpu.c": {"c1x1.h", "cpu.h"},
@@ -55,6 +59,8 @@ C_FLOORS = {
     "plan.c": 3,
     "choose.c": 3,
     "driver.c": 4,
+    "finish.c": 4,
+    "lookup.c": 4,
     "operands.c": 4,
     "weights.c": 4,
     "pack.c": 4,
@@ -74,6 +80,8 @@ C_ACCESSORS = {
     "c1x1_plan_tasks",
     "c1x1_plan_thread_bytes",
     "c1x1_panel_width",
+    "c1x1_has_epilogue",
+    "c1x1_finish_dtype",
 }
 
 # Who may import or cimport whom in src/c1x1 (by module name, "" is the package itself), whatever
@@ -81,7 +89,8 @@ C_ACCESSORS = {
 # compute.
 PYTHON_EDGES = {
     "_core": set(),
-    "_api": {"_core"},
+    "_epilogue": {"_core"},
+    "_api": {"_core", "_epilogue"},
     "_pointwise": {"_api", "_core"},
     "_info": {"", "_api", "_core"},
     "_png": set(),

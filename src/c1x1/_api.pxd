@@ -12,10 +12,22 @@ cdef struct filters:
     bint drops_channel_axis       # a 1-D w: the result has no channel axis
 
 
+# What a call asks for beyond weights and bias, as it was given.
+cdef class Extras:
+    cdef readonly object scale, residual, nodata
+    cdef readonly ndarray table
+    cdef readonly int activation
+    cdef readonly tuple parameters
+    cdef dict tables  # the table, by the type number that it was converted to
+
+
 cdef ndarray as_array(object value, str name)
+cdef Extras read_extras(object scale, object residual, object activation, object lut, object nodata)
+cdef int check_promises(object precision, object reproducible) except -1
 cdef object run(object x, ndarray w, object bias, object layout, object stride, object groups,
-                object out, object dtype, object threads, PackedWeights packed, object machine)
-cdef PackedWeights pack_filters(ndarray w, filters *f, Py_ssize_t groups)
+                object out, object dtype, object threads, Extras extras, PackedWeights packed,
+                object machine)
+cdef PackedWeights pack_filters(ndarray w, filters *f, Py_ssize_t groups, int typenum)
 cdef int parse_groups(object groups) except -1
 cdef int read_filters(filters *f, ndarray w, Py_ssize_t channels, Py_ssize_t groups,
                       bint is_channels_last, int image_ndim, bint has_batch) noexcept

@@ -1,7 +1,7 @@
 """Types of the public calls."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, SupportsIndex
+from typing import Any, Literal, SupportsIndex
 
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
@@ -13,8 +13,15 @@ def conv(
     layout: str | None = None,
     stride: SupportsIndex | Sequence[SupportsIndex] = 1,
     groups: SupportsIndex = 1,
+    scale: ArrayLike | None = None,
+    residual: ArrayLike | None = None,
+    activation: str | tuple[Any, ...] | None = None,
+    lut: ArrayLike | None = None,
+    nodata: float | None = None,
     out: NDArray[Any] | None = None,
     dtype: DTypeLike | None = None,
+    precision: Literal["highest", "high", "medium"] = "highest",
+    reproducible: bool = False,
     threads: SupportsIndex | None = None,
 ) -> NDArray[Any]: ...
 def plan(
@@ -25,6 +32,11 @@ def plan(
     layout: str | None = None,
     stride: SupportsIndex | Sequence[SupportsIndex] = 1,
     groups: SupportsIndex = 1,
+    scale: ArrayLike | None = None,
+    residual: ArrayLike | None = None,
+    activation: str | tuple[Any, ...] | None = None,
+    lut: ArrayLike | None = None,
+    nodata: float | None = None,
     out: NDArray[Any] | None = None,
     dtype: DTypeLike | None = None,
     machine: Mapping[str, Any] | None = None,

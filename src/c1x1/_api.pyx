@@ -7,12 +7,14 @@ In Cython because a small call costs less than a microsecond; the pixels are not
 cimport numpy as cnp
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_READ_CHAR
+from libc.string cimport memcpy, memset
 from numpy cimport ndarray
 
 import operator
 
 import numpy as np
 
+from c1x1 import _epilogue
 from c1x1._core cimport *
 
 cnp.import_array()
@@ -23,6 +25,7 @@ cdef extern from *:
     """
     Py_ssize_t c1x1_unicode_length(object s)
 
+cdef object HIGHEST = "highest"
 cdef str DTYPES = "bool, int8 to int64, uint8 to uint64, float16, float32, float64"
 
 
@@ -219,10 +222,10 @@ cdef void set_weights(c1x1_problem *p, ndarray w, filters *f, size_t groups) noe
     p.c_in, p.c_out = f.c_in, f.c_out // groups
 
 
-cdef PackedWeights pack_filters(ndarray w, filters *f, Py_ssize_t groups):
-    """Packs for images of w's own dtype; None where the kernels take w as it is."""
+cdef PackedWeights pack_filters(ndarray w, filters *f, Py_ssize_t groups, int typenum):
+    """Packs for products of that type; None where the kernels take w as it is."""
     cdef c1x1_problem p
-    cdef int typenum = cnp.PyArray_TYPE(w)
+    memset(&p, 0, sizeof(p))
     if typenum == cnp.NPY_DOUBLE:
         p.compute = C1X1_COMPUTE_FLOAT64
     elif dtype_of(typenum) == C1X1_FLOAT32 or dtype_of(typenum) == C1X1_FLOAT16:
@@ -288,20 +291,141 @@ cdef int parse_stride(object stride, Py_ssize_t *steps, int ndim, int channel_ax
     return 0
 
 
-cdef ndarray read_bias(object bias, size_t c_out, int typenum):
-    """Contiguous, of the compute dtype, one value per output channel."""
-    cdef ndarray b = as_array(bias, "bias")
+cdef ndarray read_vector(object given, str name, size_t c_out, int typenum):
+    """Contiguous, of the dtype the epilogue is done in, one value per output channel."""
+    cdef ndarray b = as_array(given, name)
     if cnp.PyArray_NDIM(b) == 1 and <size_t>cnp.PyArray_DIM(b, 0) == c_out:
         if cnp.PyArray_TYPE(b) == typenum and cnp.PyArray_ISCARRAY_RO(b):
             return b
     elif cnp.PyArray_NDIM(b) != 0:
-        raise ValueError(f"bias has shape {(<object>b).shape}; expected ({c_out},), one value per output channel, or a scalar")
+        raise ValueError(f"{name} has shape {(<object>b).shape}; expected ({c_out},), one value per output channel, or a scalar")
     compute = np.dtype(cnp.PyArray_TypeObjectFromType(typenum))
     if not np.can_cast(b.dtype, compute, "same_kind"):
         raise TypeError(
-            f"bias has dtype {b.dtype} but x and w are integers, whose sums are exact in {compute}: "
-            "pass x.astype(np.float32) or an integer bias")
+            f"{name} has dtype {b.dtype} but x and w are integers, whose sums are exact in {compute}: "
+            f"pass x.astype(np.float32) or an integer {name}")
     return np.ascontiguousarray(np.broadcast_to(b, (c_out,)), dtype=compute)
+
+
+# ---- what follows the sums -----------------------------------------------------------------------
+
+cdef class Extras:
+    def __reduce__(self):
+        raise TypeError("a part of a call, not to be pickled")
+
+
+cdef Extras read_extras(object scale, object residual, object activation, object lut, object nodata):
+    """None where nothing is asked for: the common call pays nothing."""
+    if scale is None and residual is None and activation is None and lut is None and nodata is None:
+        return None
+    cdef Extras e = Extras.__new__(Extras)
+    e.scale, e.residual, e.nodata = scale, residual, nodata
+    e.activation, e.parameters = 0, ()
+    if activation is not None:
+        e.activation, e.parameters = _epilogue.read_activation(activation)
+    e.table = None if lut is None else as_array(lut, "lut")
+    e.tables = {}
+    return e
+
+
+# What api.md calls precision and reproducible. Every kernel of today is as exact and as reproducible
+# as the strictest setting asks.
+cdef int check_promises(object precision, object reproducible) except -1:
+    if precision not in ("highest", "high", "medium"):
+        raise ValueError(f"precision must be 'highest', 'high' or 'medium', not {precision!r}")
+    if reproducible is not True and reproducible is not False:
+        raise TypeError(f"reproducible must be True or False, not {reproducible!r}")
+    return 0
+
+
+cdef int type_of_compute(int compute) noexcept:
+    if compute == C1X1_COMPUTE_FLOAT32:
+        return cnp.NPY_FLOAT
+    return cnp.NPY_DOUBLE if compute == C1X1_COMPUTE_FLOAT64 else cnp.NPY_INT64
+
+
+# The type number that scale, bias and the activation's parameters have.
+cdef int finish_type(c1x1_problem *p, Extras extras) noexcept:
+    if extras is not None and p.compute == C1X1_COMPUTE_INT64:
+        if extras.scale is not None or extras.activation != 0:
+            return cnp.NPY_DOUBLE
+    return type_of_compute(p.compute)
+
+
+cdef list set_vectors(c1x1_problem *p, Extras extras, size_t c_out, ndarray avoid):
+    """Scale and the activation's parameters; returns what must outlive the call."""
+    cdef int typenum = finish_type(p, extras), i
+    cdef ndarray v
+    cdef list keep = []
+    p.epilogue.activation = extras.activation
+    if extras.scale is not None:
+        v = apart(read_vector(extras.scale, "scale", c_out, typenum), avoid)
+        p.epilogue.scale = <const char *>cnp.PyArray_DATA(v)
+        keep.append(v)
+    for i in range(len(extras.parameters)):
+        v = apart(read_vector(extras.parameters[i], "the activation's parameter", c_out, typenum), avoid)
+        p.epilogue.parameter[i] = <const char *>cnp.PyArray_DATA(v)
+        keep.append(v)
+    return keep
+
+
+# A small operand, copied where `out` may lie over it.
+cdef ndarray apart(ndarray small, ndarray out):
+    return small.copy() if out is not None and spans_meet(out, small) else small
+
+
+cdef ndarray set_table(c1x1_problem *p, Extras extras, ndarray x, size_t channels):
+    cdef int typenum = type_of_compute(p.compute)
+    cdef ndarray table = extras.tables.get(typenum)
+    if table is None:
+        table = np.ascontiguousarray(extras.table, cnp.PyArray_TypeObjectFromType(typenum))
+        extras.tables[typenum] = table
+    size = cnp.PyArray_ITEMSIZE(table)
+    # At the entry for 0: signed values count from their lowest.
+    p.table = <const char *>cnp.PyArray_DATA(table)
+    if p.x_dtype == C1X1_INT8:
+        p.table += 128 * size
+    elif p.x_dtype == C1X1_INT16:
+        p.table += 32768 * size
+    p.table_channel = cnp.PyArray_STRIDE(table, 0) if cnp.PyArray_NDIM(table) == 2 else 0
+    return table
+
+
+cdef ndarray set_residual(c1x1_problem *p, Extras extras, ndarray out, const cnp.npy_intp *shape, int ndim,
+                          int channel_axis, filters *f):
+    cdef ndarray r = as_array(extras.residual, "residual")
+    cdef int d, axis = 0
+    dtype = np.dtype(cnp.PyArray_TypeObjectFromType(finish_type(p, extras)))
+    if not np.can_cast(r.dtype, dtype, "same_kind"):
+        raise TypeError(
+            f"residual has dtype {r.dtype} but x and w are integers, whose sums are exact in {dtype}: "
+            "pass x.astype(np.float32) or an integer residual")
+    wanted = tuple([shape[d] for d in range(ndim)])
+    if (<object>r).shape != wanted:
+        try:
+            r = np.broadcast_to(r, wanted)
+        except ValueError:
+            raise ValueError(
+                f"residual has shape {extras.residual.shape if hasattr(extras.residual, 'shape') else np.shape(r)}; "
+                f"expected {wanted}, the result's, or one that broadcasts to it") from None
+    p.epilogue.residual = <const char *>cnp.PyArray_DATA(r)
+    p.epilogue.residual_dtype = dtype_of(cnp.PyArray_TYPE(r))
+    p.epilogue.residual_channel = 0 if f.drops_channel_axis else cnp.PyArray_STRIDE(r, channel_axis)
+    for d in range(p.dims):
+        if axis == channel_axis and not f.drops_channel_axis:
+            axis += 1
+        p.dim[d].residual_stride = cnp.PyArray_STRIDE(r, axis)
+        axis += 1
+    return r
+
+
+# 0: apart. 1: element for element the same. 2: anything else.
+cdef int residual_overlap(ndarray residual, ndarray out):
+    if not spans_meet(residual, out):
+        return 0
+    same = (cnp.PyArray_DATA(residual) == cnp.PyArray_DATA(out) and cnp.PyArray_TYPE(residual) == cnp.PyArray_TYPE(out)
+            and (<object>residual).strides == (<object>out).strides)
+    return 1 if same else 2
 
 
 cdef ndarray check_out(object out, const cnp.npy_intp *shape, int ndim, int typenum):
@@ -330,7 +454,7 @@ cdef ndarray check_out(object out, const cnp.npy_intp *shape, int ndim, int type
     return a
 
 
-# The result's dtype where it is not one that x and w share.
+# The result's dtype where it is not one that x, or its table, and w share.
 cdef object mixed_dtype(ndarray x, ndarray w):
     cdef int a = dtype_of(cnp.PyArray_TYPE(x)), b = dtype_of(cnp.PyArray_TYPE(w))
     if b == C1X1_INT8 and (a == C1X1_UINT8 or a == C1X1_INT8):
@@ -363,7 +487,8 @@ cdef int compute_of(int dtype) noexcept:
 # The one way down for conv, Pointwise and explain. With `machine` (a dict) nothing is computed and
 # the plan for such a machine comes back.
 cdef object run(object x_, ndarray w, object bias_, object layout, object stride, object groups_,
-                object out_, object dtype, object threads_, PackedWeights packed, object machine):
+                object out_, object dtype, object threads_, Extras extras, PackedWeights packed,
+                object machine):
     cdef c1x1_problem p
     cdef filters f
     cdef int channel_axis, batch_axis, axis, d, ndim, typenum, threads, groups = 1
@@ -371,7 +496,8 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
     cdef Py_ssize_t steps[64]
     cdef Py_ssize_t channels
     cdef ndarray x = as_array(x_, "x")
-    cdef ndarray out = None, target = None, bias = None
+    cdef ndarray out = None, target = None, bias = None, residual = None, values = x, table = None
+    cdef list keep = None
     cdef cnp.npy_intp strides[64]
     cdef object result_dtype, natural
     ndim = cnp.PyArray_NDIM(x)
@@ -386,12 +512,15 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
         parse_stride(stride, steps, ndim, channel_axis, batch_axis)
 
     # dtypes
-    typenum = cnp.PyArray_TYPE(x)
+    if extras is not None and extras.table is not None:
+        values = extras.table
+        _epilogue.check_table(values, x.dtype, channels)
+    typenum = cnp.PyArray_TYPE(values)
     if dtype is None and typenum == cnp.PyArray_TYPE(w) and (typenum == cnp.NPY_FLOAT or typenum == cnp.NPY_DOUBLE):
         p.compute = C1X1_COMPUTE_FLOAT32 if typenum == cnp.NPY_FLOAT else C1X1_COMPUTE_FLOAT64
         p.out_dtype = dtype_of(typenum)
     else:
-        natural = result_dtype = mixed_dtype(x, w)
+        natural = result_dtype = mixed_dtype(values, w)
         if dtype is not None:
             result_dtype = read_dtype(dtype)
         p.out_dtype = dtype_of(result_dtype.num)
@@ -400,6 +529,9 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
             p.compute = C1X1_COMPUTE_FLOAT64
         typenum = result_dtype.num
     p.x_dtype = dtype_of(cnp.PyArray_TYPE(x))
+    p.table = NULL
+    p.nodata.is_given = 0
+    memset(&p.epilogue, 0, sizeof(p.epilogue))
     set_weights(&p, w, &f, <size_t>groups)
 
     # the result's shape, and the pixels
@@ -413,6 +545,7 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
             continue
         shape[d] = cnp.PyArray_DIM(x, axis)
         p.dim[p.dims].x_stride = cnp.PyArray_STRIDE(x, axis)
+        p.dim[p.dims].residual_stride = 0
         if stride is not 1 and steps[axis] > 1:
             shape[d] = (shape[d] + steps[axis] - 1) // steps[axis] if shape[d] else 0
             # A single pixel needs no stride; its product might not fit.
@@ -434,16 +567,30 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
         if cnp.PyArray_ISBYTESWAPPED(out):
             target = np.empty((<object>out).shape, out.dtype.newbyteorder("="))
     if bias_ is not None:
-        typenum = (cnp.NPY_FLOAT if p.compute == C1X1_COMPUTE_FLOAT32
-                   else cnp.NPY_DOUBLE if p.compute == C1X1_COMPUTE_FLOAT64 else cnp.NPY_INT64)
-        bias = read_bias(bias_, f.c_out, typenum)
+        bias = read_vector(bias_, "bias", f.c_out, finish_type(&p, extras))
     if out_ is not None and target is out:
         # Weights and bias are small: a copy of them makes any overlap harmless.
         if spans_meet(out, w):
             w = w.copy()
             set_weights(&p, w, &f, <size_t>groups)
-        if bias is not None and spans_meet(out, bias):
-            bias = bias.copy()
+        if bias is not None:
+            bias = apart(bias, out)
+    if extras is not None:
+        keep = set_vectors(&p, extras, f.c_out, out if out_ is not None else None)
+        if extras.table is not None:
+            table = set_table(&p, extras, x, channels)
+            if out_ is not None and spans_meet(out, table):
+                extras.tables.clear()
+                raise ValueError("out overlaps lut: pass an out of its own memory")
+        if extras.residual is not None:
+            residual = set_residual(&p, extras, out, shape, d, channel_axis, &f)
+        if extras.nodata is not None:
+            found, fill = _epilogue.read_nodata(
+                extras.nodata, x.dtype, np.dtype(cnp.PyArray_TypeObjectFromType(
+                    cnp.PyArray_TYPE(target))) if target is not None else result_dtype_of(typenum))
+            p.nodata.is_given = 1
+            memcpy(p.nodata.value, <const char *><bytes>found, len(found))
+            memcpy(p.nodata.fill, <const char *><bytes>fill, len(fill))
 
     p.x = <const char *>cnp.PyArray_DATA(x)
     p.x_channel = cnp.PyArray_STRIDE(x, channel_axis)
@@ -452,10 +599,14 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
     p.overlap = C1X1_APART
     if target is not None:
         set_target(&p, target, channel_axis, &f)
-    if out_ is not None and target is out and cnp.PyArray_SIZE(out) > 0 and find_overlap(&p) == C1X1_TANGLED:
+    if out_ is not None and target is out and cnp.PyArray_SIZE(out) > 0 and (
+            find_overlap(&p) == C1X1_TANGLED
+            or (residual is not None and residual_overlap(residual, out) == 2)):
         target = np.empty((<object>out).shape, out.dtype)
         p.overlap = C1X1_APART
         set_target(&p, target, channel_axis, &f)
+    if residual is not None and target is out and out_ is not None:
+        p.epilogue.residual_is_out = residual_overlap(residual, out)
     if machine is not None:
         return describe_plan(&p, machine)
     if cnp.PyArray_SIZE(target) > 0:
@@ -463,6 +614,10 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
     if target is not out:
         np.copyto(out, target, casting="same_kind")
     return out if out_ is None else out_
+
+
+cdef object result_dtype_of(int typenum):
+    return np.dtype(cnp.PyArray_TypeObjectFromType(typenum))
 
 
 cdef void contiguous(cnp.npy_intp *strides, const cnp.npy_intp *shape, int ndim, cnp.npy_intp itemsize) noexcept:
@@ -491,10 +646,12 @@ cdef void set_strides(c1x1_problem *p, const cnp.npy_intp *strides, int channel_
         axis += 1
 
 
-def conv(x, w, bias=None, *, layout=None, stride=1, groups=1, out=None, dtype=None, threads=None):
+def conv(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residual=None, activation=None,
+         lut=None, nodata=None, out=None, dtype=None, precision="highest", reproducible=False, threads=None):
     """1x1 (pointwise) convolution: at every pixel, a sum over channels, one per filter.
 
-    ``y[..., o] = sum_c x[..., c] * w[c, o] + bias[o]``
+    ``y[..., o] = activation(scale[o] * sum_c f(x[..., c]) * w[c, o] + bias[o] + residual[..., o])``,
+    where ``f`` is the identity or a look-up table.
 
     Parameters
     ----------
@@ -508,7 +665,7 @@ def conv(x, w, bias=None, *, layout=None, stride=1, groups=1, out=None, dtype=No
         have the image's own shape, ``(1, 1, C_in)`` or ``(C_in, 1, 1)``; a 1-D ``(C_in,)`` is one
         filter whose result has no channel axis.
     bias : array_like, optional
-        ``(C_out,)`` or a scalar, added to the sums.
+        ``(C_out,)`` or a scalar, added to the (scaled) sums.
     layout : str, optional
         One letter per axis of `x`, ``C`` the channels and ``N`` the batch, for instance ``"NCHW"``.
         None means channels last: HWC, NHWC, NDHWC.
@@ -517,6 +674,22 @@ def conv(x, w, bias=None, *, layout=None, stride=1, groups=1, out=None, dtype=No
         the result instead, with `bias` as the value (a padded pixel's sum is zero).
     groups : int, optional
         Group g of the input channels meets only group g of the filters.
+    scale : array_like, optional
+        ``(C_out,)`` or a scalar by which the sums are multiplied before `bias` is added. Sums of
+        integers are scaled in float64, and then rounded to the result's dtype.
+    residual : array_like, optional
+        Broadcasts to the result and is added to it before the activation. ``residual=out``
+        accumulates in place.
+    activation : str or tuple, optional
+        "relu", "relu6", "sigmoid", "tanh", "silu", "hardswish", "hardsigmoid", "gelu" (by erf),
+        "gelu_tanh", "elu"; or with parameters ("leaky_relu", slope), ("elu", alpha),
+        ("clip", lo, hi), ("prelu", slopes). Applied last, before the result is written.
+    lut : array_like, optional
+        For `x` of 8 or 16 bits: what stands in the place of each of its values, ``(256,)`` or
+        ``(65536,)``, or one row per channel of `x`. A signed value counts from its dtype's minimum.
+    nodata : scalar, optional
+        A pixel of which any channel equals it (NaN: is NaN) results in `nodata` in every output
+        channel, or in NaN where the result's dtype cannot hold it.
     out : ndarray, optional
         Receives the result, in any strides and any dtype that the result casts to under
         ``same_kind``. May overlap the operands.
@@ -553,14 +726,19 @@ def conv(x, w, bias=None, *, layout=None, stride=1, groups=1, out=None, dtype=No
     >>> float(c1x1.conv(x, w)[0, 0, 0])
     96.0
     """
-    return run(x, as_array(w, "w"), bias, layout, stride, groups, out, dtype, threads, None, None)
+    if precision is not HIGHEST or reproducible is not False:
+        check_promises(precision, reproducible)
+    return run(x, as_array(w, "w"), bias, layout, stride, groups, out, dtype, threads,
+               read_extras(scale, residual, activation, lut, nodata), None, None)
 
 
-def plan(x, w, bias=None, *, layout=None, stride=1, groups=1, out=None, dtype=None, machine=None):
+def plan(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residual=None, activation=None,
+         lut=None, nodata=None, out=None, dtype=None, machine=None):
     """The plan of the same call to `conv`, as a dict; nothing is computed.
 
     `machine` overrides ``isa``, ``l1_bytes``, ``l2_bytes`` and ``threads``. The plan is a pure
     function of shapes, strides, dtypes and machine.
     """
-    return run(x, as_array(w, "w"), bias, layout, stride, groups, out, dtype, None, None,
+    return run(x, as_array(w, "w"), bias, layout, stride, groups, out, dtype, None,
+               read_extras(scale, residual, activation, lut, nodata), None,
                {} if machine is None else machine)

@@ -15,6 +15,21 @@ cdef extern from "c1x1.h" nogil:
         size_t size
         ptrdiff_t x_stride
         ptrdiff_t out_stride
+        ptrdiff_t residual_stride
+
+    ctypedef struct c1x1_epilogue:
+        const char *scale
+        const char *parameter[2]
+        const char *residual
+        int residual_dtype
+        ptrdiff_t residual_channel
+        int residual_is_out
+        int activation
+
+    ctypedef struct c1x1_nodata:
+        int is_given
+        char value[8]
+        char fill[8]
 
     ctypedef struct c1x1_weights:
         size_t bytes
@@ -24,6 +39,10 @@ cdef extern from "c1x1.h" nogil:
         const char *w
         const char *bias
         char *out
+        c1x1_epilogue epilogue
+        c1x1_nodata nodata
+        const char *table
+        ptrdiff_t table_channel
         int x_dtype, w_dtype, out_dtype, compute, overlap, dims
         c1x1_dim dim[64]
         size_t groups, c_in, c_out

@@ -1,6 +1,6 @@
 """Types of the binding's public functions."""
 
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal, NotRequired, TypedDict
 
 from numpy.typing import NDArray
 
@@ -26,12 +26,14 @@ class _Kernel(TypedDict):
     m: int
     n: int
     is_full: bool
+    activation: NotRequired[str]
 
 def features_of(leaf1_ecx: int, leaf7_ebx: int, xcr0: int) -> list[str]: ...
 def threads_from_quota(quota: bytes, period: bytes) -> int: ...
 def machine() -> _Machine: ...
 def isas() -> list[tuple[str, str, list[str]]]: ...
 def select_isa(name: str) -> None: ...
+def activations() -> list[tuple[str, int]]: ...
 def kernels() -> list[_Kernel]: ...
 def run_kernel(
     kernel: _Kernel,
@@ -45,4 +47,15 @@ def run_kernel(
     bias_n: NDArray[Any] | None = None,
     fetches_ahead: bool = False,
     repeat: int = 1,
+) -> None: ...
+def run_finish(
+    kernel: _Kernel,
+    c: NDArray[Any],
+    *,
+    is_by_row: bool = False,
+    residual: NDArray[Any] | None = None,
+    scale: NDArray[Any] | None = None,
+    bias: NDArray[Any] | None = None,
+    p0: NDArray[Any] | None = None,
+    p1: NDArray[Any] | None = None,
 ) -> None: ...

@@ -39,6 +39,9 @@ cdef extern from "c1x1.h" nogil:
     ctypedef struct c1x1_run_state:
         pass
     const char *c1x1_dtype_name(int dtype)
+    int C1X1_ACTIVATION_COUNT
+    const char *c1x1_activation_name(int activation)
+    int c1x1_activation_parameters(int activation)
     int c1x1_compute_dtype(int compute)
     unsigned c1x1_features(const c1x1_cpuid *cpuid)
     int c1x1_machine_init()
@@ -89,6 +92,16 @@ cdef extern from "kernels/kernel.h" nogil:
         c1x1_ahead ahead
         size_t more
     ctypedef void (*c1x1_tile_fn)(const c1x1_tile *tile) noexcept nogil
+    ctypedef struct c1x1_finish:
+        size_t m, n
+        void *c
+        const void *residual
+        ptrdiff_t ldc, ldr
+        int is_by_row
+        const void *scale
+        const void *bias
+        const void *parameter[2]
+    ctypedef void (*c1x1_finish_fn)(const c1x1_finish *finish) noexcept nogil
     ctypedef struct c1x1_kernels:
         unsigned vl
         unsigned mr[13]
@@ -98,6 +111,7 @@ cdef extern from "kernels/kernel.h" nogil:
         c1x1_tile_fn small[15][4]
         c1x1_tile_fn fold
         c1x1_tile_fn pack[12]
+        const c1x1_finish_fn *finish
     ctypedef struct c1x1_isa_row "c1x1_isa":
         const char *name
         const char *description
@@ -308,6 +322,12 @@ def select_isa(str name):
         raise ValueError(f"this machine cannot run {name!r}")
 
 
+def activations():
+    """The activations in the order of their codes: (name, number of parameters)."""
+    return [(c1x1_activation_name(i).decode(), c1x1_activation_parameters(i))
+            for i in range(C1X1_ACTIVATION_COUNT)]
+
+
 # ---- single kernels, for tests and benchmarks ----------------------------------------------------
 
 def kernels():
@@ -341,6 +361,10 @@ def kernels():
                 if k.pack[n - 1] != NULL:
                     rows.append(common | {"kind": "pack", "m": 1, "n": n, "is_full": True})
             rows.append(common | {"kind": "fold", "m": 1, "n": 1, "is_full": True})
+            for a in range(C1X1_ACTIVATION_COUNT):
+                if k.finish[a] != NULL:
+                    rows.append(common | {"kind": "finish", "m": a, "n": 1, "is_full": True,
+                                          "activation": c1x1_activation_name(a).decode()})
     return rows
 
 
@@ -390,3 +414,18 @@ def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, str start="zero"
     with nogil:
         for _ in range(repeat):
             fn(&t)
+
+
+def run_finish(dict kernel, ndarray c, *, bint is_by_row=False, ndarray residual=None,
+               ndarray scale=None, ndarray bias=None, ndarray p0=None, ndarray p1=None):
+    """Calls one finish kernel on two-dimensional c, whose last axis is dense, in place."""
+    cdef const c1x1_kernels *k = c1x1_isas[<size_t>kernel["isa"]].kernels[<int>kernel["compute"]]
+    cdef c1x1_finish f
+    f.m, f.n = c.shape[0], c.shape[1]
+    f.c, f.residual = <void *>data_of(c), data_of(residual)
+    f.ldc = c.strides[0] // c.itemsize
+    f.ldr = 0 if residual is None else residual.strides[0] // c.itemsize
+    f.is_by_row = is_by_row
+    f.scale, f.bias = data_of(scale), data_of(bias)
+    f.parameter[0], f.parameter[1] = data_of(p0), data_of(p1)
+    k.finish[<int>kernel["m"]](&f)

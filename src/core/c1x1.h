@@ -72,7 +72,7 @@ enum { C1X1_MAX_DIMS = 64 };
 /* One axis of the pixels: spatial or batch. */
 typedef struct {
     size_t size;
-    ptrdiff_t x_stride, out_stride;
+    ptrdiff_t x_stride, out_stride, residual_stride;
 } c1x1_dim;
 
 /* How `out` lies to `x` in memory. */
@@ -82,12 +82,45 @@ typedef enum {
     C1X1_TANGLED      /* anything else: the caller must compute into memory of its own */
 } c1x1_overlap;
 
+typedef enum {
+#define C1X1_ACTIVATION(NAME, name, parameters) C1X1_##NAME,
+#include "epilogues.def"
+#undef C1X1_ACTIVATION
+    C1X1_ACTIVATION_COUNT
+} c1x1_activation;
+
+const char *c1x1_activation_name(int activation);
+int c1x1_activation_parameters(int activation);
+
+/* What becomes of the sums: activation(scale * sum + bias + residual). The vectors hold one value per
+ * output channel of all groups, contiguous, or are NULL; dtypes as c1x1_finish_dtype says. */
+typedef struct {
+    const char *scale, *parameter[2]; /* of the activation */
+    const char *residual;             /* any dtype and strides, or NULL */
+    c1x1_dtype residual_dtype;
+    ptrdiff_t residual_channel, residual_group;
+    int residual_is_out; /* element for element */
+    c1x1_activation activation;
+} c1x1_epilogue;
+
+/* Pixels that hold a certain value, the bytes of one element, and what their results shall be. */
+typedef struct {
+    int is_given;
+    char value[8], fill[8];
+} c1x1_nodata;
+
 struct c1x1_weights;
 
-/* out[p, g * c_out + o] = bias[g * c_out + o] + sum_i x[p, g * c_in + i] * w[i, g * c_out + o] */
+/* With f the identity or the table, and s = sum_i f(x[p, g * c_in + i]) * w[i, g * c_out + o]:
+ * out[p, g * c_out + o] = activation(scale * s + bias[g * c_out + o] + residual[p, g * c_out + o]) */
 typedef struct {
-    const char *x, *w, *bias; /* bias: the compute dtype, contiguous, or NULL */
+    const char *x, *w, *bias; /* bias: c1x1_finish_dtype, contiguous, or NULL */
     char *out;
+    c1x1_epilogue epilogue;
+    c1x1_nodata nodata;
+    const char
+        *table; /* of the compute dtype, at the entry of x == 0; or NULL. x has 8 or 16 bits. */
+    ptrdiff_t table_channel; /* bytes from one input channel's entries to the next's, or 0 */
     c1x1_dtype x_dtype, w_dtype, out_dtype;
     c1x1_compute compute;
     c1x1_overlap overlap;
@@ -98,6 +131,12 @@ typedef struct {
     ptrdiff_t x_group, w_group, out_group; /* set by c1x1_problem_normalise */
     const struct c1x1_weights *packed;     /* of the same w, or NULL */
 } c1x1_problem;
+
+/* Whether more than a bias is asked for. */
+int c1x1_has_epilogue(const c1x1_problem *problem);
+
+/* In which dtype that is done: integer sums stay integers for a residual alone, else float64. */
+c1x1_compute c1x1_finish_dtype(const c1x1_problem *problem);
 
 /* Sets `overlap`, from the bytes that x and out span. Before c1x1_problem_normalise. */
 void c1x1_problem_find_overlap(c1x1_problem *problem);
@@ -178,12 +217,15 @@ typedef enum {
     C1X1_PIXELS_M, /* m = pixels, n = output channels: channels last */
     C1X1_PIXELS_N, /* m = output channels, n = pixels: channels first */
     C1X1_DOT,      /* m = pixels, vectors along the input channels: few output channels */
-    C1X1_SMALL     /* n = pixels, few channels side by side: at most 15 in, 4 out */
+    C1X1_SMALL     /* n = pixels, few channels side by side in out: at most 15 in, 4 out */
 } c1x1_role;
 
 static inline int c1x1_pixels_are_n(c1x1_role role) {
     return role == C1X1_PIXELS_N || role == C1X1_SMALL;
 }
+
+/* Whether a tile buffer holds a pixel's channels side by side. */
+static inline int c1x1_pixels_are_rows(c1x1_role role) { return role != C1X1_PIXELS_N; }
 
 /* Where the kernel finds an operand. */
 typedef enum {
@@ -211,10 +253,10 @@ typedef struct {
     unsigned chains; /* running sums per result: 1 or 16 (canonical order) */
     size_t m, n, k;  /* of one outer step */
     size_t mc, nc, kc;
-    size_t piece;                        /* of k, summed from zero: a function of k alone */
-    size_t outer, m_blocks, n_blocks;    /* blocks = outer * m_blocks * n_blocks */
-    size_t grain;                        /* blocks that a thread takes at once: a task */
-    size_t a_bytes, b_bytes, tile_bytes; /* workspace of one thread, by part */
+    size_t piece;                     /* of k, summed from zero: a function of k alone */
+    size_t outer, m_blocks, n_blocks; /* blocks = outer * m_blocks * n_blocks */
+    size_t grain;                     /* blocks that a thread takes at once: a task */
+    size_t a_bytes, b_bytes, tile_bytes, residual_bytes, flag_bytes; /* workspace of one thread */
     int threads;
 } c1x1_plan;
 

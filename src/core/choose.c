@@ -31,13 +31,24 @@ c1x1_view c1x1_look_at(const c1x1_problem *p, const c1x1_kernels *kernels) {
     v.chains = p->compute != C1X1_COMPUTE_INT64 && p->c_out <= 4 && p->c_in >= C1X1_CHAINS
                    ? C1X1_CHAINS
                    : 1;
-    v.x_is_native = p->x_dtype == native && suits(p->x, p->x_channel, v.size) &&
+    v.x_is_native = p->x_dtype == native && !p->table && suits(p->x, p->x_channel, v.size) &&
                     suits(p->x, p->x_group, v.size);
     v.out_is_native = p->out_dtype == native && suits(p->out, p->out_channel, v.size) &&
                       suits(p->out, p->out_group, v.size);
     for (int d = 0; d < p->dims; d++) {
         v.x_is_native = v.x_is_native && suits(p->x, p->dim[d].x_stride, v.size);
         v.out_is_native = v.out_is_native && suits(p->out, p->dim[d].out_stride, v.size);
+    }
+    /* A block that is finished in `out` finds its residual where it lies. */
+    const c1x1_epilogue *e = &p->epilogue;
+    if (c1x1_finish_dtype(p) != p->compute || e->residual_is_out) v.out_is_native = 0;
+    if (e->residual) {
+        v.out_is_native = v.out_is_native && e->residual_dtype == native &&
+                          suits(e->residual, e->residual_channel, v.size) &&
+                          suits(e->residual, e->residual_group, v.size);
+        for (int d = 0; d < p->dims; d++)
+            v.out_is_native =
+                v.out_is_native && suits(e->residual, p->dim[d].residual_stride, v.size);
     }
     return v;
 }
@@ -141,6 +152,8 @@ static c1x1_choice evaluate(const c1x1_view *v, c1x1_role role, int is_gathered)
             !is_gathered && v->x_is_native && (!last || c1x1_is_unit(last->x_stride, v->size));
         c.is_direct =
             !is_gathered && v->out_is_native && (!last || c1x1_is_unit(last->out_stride, v->size));
+        if (p->epilogue.residual && last)
+            c.is_direct = c.is_direct && c1x1_is_unit(last->residual_stride, v->size);
         const double steps = (double)p->c_in / v->chains;
         c.nv = best_nv(v, run, steps, p->c_out, PLANE_ROW);
         c.mr = s->mr[c.nv];
@@ -148,6 +161,8 @@ static c1x1_choice evaluate(const c1x1_view *v, c1x1_role role, int is_gathered)
     } else {
         c.x_in_place = !is_gathered && v->x_is_native && c1x1_is_unit(p->x_channel, v->size);
         c.is_direct = !is_gathered && v->out_is_native && c1x1_is_unit(p->out_channel, v->size);
+        if (p->epilogue.residual)
+            c.is_direct = c.is_direct && c1x1_is_unit(p->epilogue.residual_channel, v->size);
         if (role == C1X1_DOT) {
             unsigned n = (unsigned)p->c_out;
             while (s->dot_mr[n] == 0) n--;
@@ -173,17 +188,28 @@ static c1x1_choice evaluate(const c1x1_view *v, c1x1_role role, int is_gathered)
     return c;
 }
 
-/* Pixels without a gap, on both sides, of few channels. */
+/* Pixels of few channels that lie side by side, without a gap in `out`. */
 static int is_small(const c1x1_view *v) {
     const c1x1_problem *p = v->problem;
-    const ptrdiff_t size = (ptrdiff_t)v->size;
+    const ptrdiff_t x_size = (ptrdiff_t)c1x1_dtype_size(p->x_dtype);
+    const ptrdiff_t out_size = (ptrdiff_t)c1x1_dtype_size(p->out_dtype);
     if (p->c_in < 1 || p->c_in > C1X1_MAX_SMALL_IN || p->c_out > C1X1_MAX_SMALL) return 0;
-    if (!v->small || !v->x_is_native || !v->out_is_native) return 0;
-    if (!c1x1_is_unit(p->x_channel, v->size) || !c1x1_is_unit(p->out_channel, v->size)) return 0;
+    if (!v->small || p->groups != 1) return 0;
+    if (p->c_in > 1 && p->x_channel != x_size) return 0;
+    if (p->c_out > 1 && p->out_channel != out_size) return 0;
     if (p->dims == 0) return 1;
     const c1x1_dim *last = &p->dim[p->dims - 1];
-    return last->x_stride == (ptrdiff_t)p->c_in * size &&
-           last->out_stride == (ptrdiff_t)p->c_out * size;
+    return last->x_stride == (ptrdiff_t)p->c_in * x_size &&
+           last->out_stride == (ptrdiff_t)p->c_out * out_size;
+}
+
+/* Whether the residual lies as the results of a small kernel do. */
+static int is_residual_small(const c1x1_view *v) {
+    const c1x1_problem *p = v->problem;
+    const ptrdiff_t size = (ptrdiff_t)v->size;
+    if (!p->epilogue.residual) return 1;
+    return c1x1_is_unit(p->epilogue.residual_channel, v->size) &&
+           (p->dims == 0 || p->dim[p->dims - 1].residual_stride == (ptrdiff_t)p->c_out * size);
 }
 
 /* Less work than weighing the alternatives. */
@@ -194,8 +220,11 @@ static int is_tiny(const c1x1_view *v) {
 c1x1_choice c1x1_choose(const c1x1_view *v) {
     const c1x1_problem *p = v->problem;
     if (is_small(v))
-        return (c1x1_choice){
-            .role = C1X1_SMALL, .mr = (unsigned)p->c_out, .nv = 1, .x_in_place = 1, .is_direct = 1};
+        return (c1x1_choice){.role = C1X1_SMALL,
+                             .mr = (unsigned)p->c_out,
+                             .nv = 1,
+                             .x_in_place = v->x_is_native,
+                             .is_direct = v->out_is_native && is_residual_small(v)};
     const c1x1_role last_role = v->chains > 1 ? C1X1_DOT : C1X1_PIXELS_M;
     c1x1_choice best = evaluate(v, last_role, 0);
     /* Nothing to gain elsewhere: no copies, full vectors. */

@@ -4,7 +4,7 @@
  * split k, so no bit of a result depends on their number. Layouts and ISAs are unknown here: there
  * are a, b and c with strides, and the kernels of the plan. */
 #define _POSIX_C_SOURCE 200809L
-#include "operands.h"
+#include "finish.h"
 #include "threads.h"
 
 #include <stdlib.h>
@@ -23,27 +23,7 @@ static double seconds(void) {
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* ---- multiply and store --------------------------------------------------------------------- */
-
-/* The finished block, from the tile buffer to `out`, pixel run by pixel run. */
-static void store_block(const worker *w, const block *t) {
-    const shared *s = w->s;
-    const c1x1_problem *p = s->problem;
-    const int pixels_are_rows = !c1x1_pixels_are_n(s->plan->role);
-    const size_t first = pixels_are_rows ? t->m0 : t->n0;
-    const size_t channel = pixels_are_rows ? t->n0 : t->m0;
-    const size_t count = pixels_are_rows ? t->m : t->n;
-    const ptrdiff_t pixel_step = (pixels_are_rows ? s->tile_ld : 1) * (ptrdiff_t)s->size;
-    char *out = t->out + (ptrdiff_t)channel * p->out_channel;
-    for (size_t done = 0; done < count;) {
-        const segment g = c1x1_segment_at(s, first + done, count - done);
-        const char *from = w->tile + (ptrdiff_t)done * pixel_step;
-        const c1x1_copy as_rows = {g.count, t->n, g.out_stride, p->out_channel, s->tile_ld};
-        const c1x1_copy as_columns = {t->m, g.count, p->out_channel, g.out_stride, s->tile_ld};
-        s->store(out + g.out, from, pixels_are_rows ? &as_rows : &as_columns);
-        done += g.count;
-    }
-}
+/* ---- multiply ------------------------------------------------------------------------------- */
 
 typedef struct {
     size_t k0, k;
@@ -115,6 +95,7 @@ static void multiply_rows(const worker *w, const block *t, const k_block *q, siz
     c1x1_tile tile = tile_at(w, t, q, i, j, panel);
     const size_t nv = (tile.n + s->kernels->vl - 1) >> s->vl_log2;
     const int is_masked = tile.n != nv << s->vl_log2;
+    const int is_finished = s->finish && q->is_last && plan->is_direct && plan->role != C1X1_DOT;
     size_t wanted = q->ahead.count; /* shared out among the tiles */
     const size_t share = wanted ? (wanted + tiles - 1) / tiles : 0;
     tile.ahead = q->ahead;
@@ -130,6 +111,8 @@ static void multiply_rows(const worker *w, const block *t, const k_block *q, siz
         } else {
             s->kernels->tile[rows - 1][nv - 1][is_masked](&tile);
         }
+        if (is_finished)
+            c1x1_finish_rows(s, t, i, rows, j, tile.n * (1 + tile.more), tile.c, tile.ldc);
         if (share > 0) tile.ahead.at += (ptrdiff_t)share * tile.ahead.step;
         tile.a = (const char *)tile.a + (ptrdiff_t)rows * a_step;
         tile.c = (char *)tile.c + (ptrdiff_t)rows * c_step;
@@ -172,6 +155,7 @@ static void multiply_chains(const worker *w, const block *t, const k_block *q) {
                                 .c = q->c + (ptrdiff_t)i * q->ldc * size,
                                 .bias_m = bias};
         s->kernels->fold(&fold);
+        if (s->finish && plan->is_direct) c1x1_finish_rows(s, t, i, 1, 0, t->n, fold.c, q->ldc);
     }
 }
 
@@ -206,13 +190,15 @@ static void multiply_panels(worker *w, const block *t, k_block *q) {
     }
 }
 
-static void run_block(worker *w, const block *t) {
+static void multiply_block(worker *w, const block *t) {
     const shared *s = w->s;
     const c1x1_plan *plan = s->plan;
     const c1x1_problem *p = s->problem;
     const ptrdiff_t size = (ptrdiff_t)s->size;
     k_block q = {.c = w->tile, .ldc = s->tile_ld};
-    if (plan->is_direct && c1x1_pixels_are_n(plan->role)) {
+    if (plan->is_direct && plan->role == C1X1_SMALL) {
+        q.c = t->out + c1x1_segment_at(s, t->n0, t->n).out;
+    } else if (plan->is_direct && c1x1_pixels_are_n(plan->role)) {
         q.c = t->out + c1x1_segment_at(s, t->n0, t->n).out + (ptrdiff_t)t->m0 * p->out_channel;
         q.ldc = p->out_channel / size;
     } else if (plan->is_direct) {
@@ -230,6 +216,7 @@ static void run_block(worker *w, const block *t) {
                                 .c = q.c,
                                 .bias_m = t->bias};
         s->small(&tile);
+        if (s->finish && plan->is_direct) c1x1_finish_pixels(s, t, q.c, 0);
         return;
     }
     if (plan->b == C1X1_PACK_PANEL) {
@@ -266,7 +253,20 @@ static void run_block(worker *w, const block *t) {
         }
         q.k0 += q.k;
     } while (q.k0 < plan->k);
-    if (!plan->is_direct) store_block(w, t);
+    if (s->finish && plan->is_direct && plan->role == C1X1_DOT)
+        c1x1_finish_pixels(s, t, q.c, q.ldc);
+}
+
+static void run_block(worker *w, const block *t) {
+    const shared *s = w->s;
+    /* Before anything is written: out may lie over x. */
+    const int has_nodata = s->problem->nodata.is_given && c1x1_note_nodata(w, t);
+    multiply_block(w, t);
+    if (!s->plan->is_direct) {
+        if (s->finish) c1x1_finish_buffer(w, t);
+        c1x1_store_block(w, t);
+    }
+    if (has_nodata) c1x1_fill_nodata(w, t);
 }
 
 /* ---- blocks and tasks ----------------------------------------------------------------------- */
@@ -281,8 +281,9 @@ static block find_block(const shared *s, size_t index) {
                .n0 = n_index * plan->nc,
                .x = p->x,
                .w = p->w,
-               .bias = p->bias,
-               .out = p->out};
+               .bias = s->finish ? NULL : p->bias, /* the epilogue adds it */
+               .out = p->out,
+               .residual = p->epilogue.residual};
     t.m = smaller(plan->mc, plan->m - t.m0);
     t.n = smaller(plan->nc, plan->n - t.n0);
     size_t outer = index / (plan->m_blocks * plan->n_blocks);
@@ -292,12 +293,16 @@ static block find_block(const shared *s, size_t index) {
             outer /= p->dim[d].size;
             t.x += at * p->dim[d].x_stride;
             t.out += at * p->dim[d].out_stride;
+            if (t.residual) t.residual += at * p->dim[d].residual_stride;
         }
     }
     const ptrdiff_t group = (ptrdiff_t)outer;
+    t.group = outer;
+    t.pixels = t.x;
     t.x += group * p->x_group;
     t.w += group * p->w_group;
     t.out += group * p->out_group;
+    if (t.residual) t.residual += group * p->epilogue.residual_group;
     if (t.bias) t.bias += group * (ptrdiff_t)(p->c_out * s->size);
     return t;
 }
@@ -310,6 +315,8 @@ static void work(void *context, int index) {
         w.a = s->workspace + (size_t)index * s->thread_bytes;
         w.b = w.a + plan->a_bytes;
         w.tile = w.b + plan->b_bytes;
+        w.residual = w.tile + plan->tile_bytes;
+        w.flags = (unsigned char *)w.residual + plan->residual_bytes;
     }
     for (;;) {
         if (atomic_load_explicit(&s->is_late, memory_order_relaxed)) return;
@@ -349,7 +356,7 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
                 .kernels = kernels,
                 .load_x = c1x1_find_load(p->x_dtype, plan->compute),
                 .load_w = c1x1_find_load(p->w_dtype, plan->compute),
-                .store = c1x1_find_store(plan->compute, p->out_dtype),
+                .store = c1x1_find_store(c1x1_finish_dtype(p), p->out_dtype),
                 .size = c1x1_dtype_size(c1x1_compute_dtype(plan->compute)),
                 .x_size = c1x1_dtype_size(p->x_dtype),
                 .plain_load = c1x1_find_load(c1x1_compute_dtype(plan->compute), plan->compute),
@@ -364,6 +371,13 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
     while (1u << s.vl_log2 < kernels->vl) s.vl_log2++;
     if (plan->role == C1X1_SMALL)
         s.small = c1x1_find_small(plan->isa, plan->compute)->small[p->c_in - 1][p->c_out - 1];
+    if (c1x1_has_epilogue(p)) {
+        const c1x1_compute finish = c1x1_finish_dtype(p);
+        s.finish = c1x1_find_kernels(plan->isa, finish, NULL)->finish[p->epilogue.activation];
+        if (p->epilogue.residual)
+            s.load_residual = c1x1_find_load(p->epilogue.residual_dtype, finish);
+    }
+    if (plan->role == C1X1_SMALL) s.tile_ld = (ptrdiff_t)p->c_out;
     s.tile_plane = (ptrdiff_t)plan->mc * s.tile_ld;
     s.deadline = s.tasks > 1 ? seconds() + SLICE_SECONDS : 0;
     atomic_init(&s.next, run->next_task);

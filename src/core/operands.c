@@ -9,14 +9,16 @@ enum { ROWS_AHEAD = 4 };
 
 segment c1x1_segment_at(const shared *s, size_t pixel, size_t want) {
     const c1x1_problem *p = s->problem;
-    segment g = {want, 0, 0, 0, 0};
+    segment g = {.count = want};
     if (p->dims == 0) return g;
     const c1x1_dim *last = &p->dim[p->dims - 1];
     g.x_stride = last->x_stride;
     g.out_stride = last->out_stride;
+    g.residual_stride = last->residual_stride;
     if (!s->plan->is_gathered) {
         g.x = (ptrdiff_t)pixel * last->x_stride;
         g.out = (ptrdiff_t)pixel * last->out_stride;
+        g.residual = (ptrdiff_t)pixel * last->residual_stride;
         return g;
     }
     g.count = smaller(want, last->size - pixel % last->size);
@@ -25,11 +27,22 @@ segment c1x1_segment_at(const shared *s, size_t pixel, size_t want) {
         pixel /= p->dim[d].size;
         g.x += index * p->dim[d].x_stride;
         g.out += index * p->dim[d].out_stride;
+        g.residual += index * p->dim[d].residual_stride;
     }
     return g;
 }
 
 /* ---- load stage ----------------------------------------------------------------------------- */
+
+/* The same through the table, whose entries for `channel` belong to the first row (column). */
+static void look_up(const shared *s, char *to, const char *from, const c1x1_copy *copy,
+                    size_t channel, int channels_are_columns) {
+    const c1x1_problem *p = s->problem;
+    const char *table = p->table + (ptrdiff_t)channel * p->table_channel;
+    const ptrdiff_t row = channels_are_columns ? 0 : p->table_channel;
+    const ptrdiff_t column = channels_are_columns ? p->table_channel : 0;
+    c1x1_look_up(p->x_dtype, s->plan->compute, to, from, copy, &(c1x1_table){table, row, column});
+}
 
 /* Pixels first .. first + count, channels k0 .. k0 + k. As rows, or as columns of one panel. */
 static void load_pixels(const shared *s, const block *t, size_t first, size_t count, size_t k0,
@@ -38,13 +51,13 @@ static void load_pixels(const shared *s, const block *t, size_t first, size_t co
     for (size_t done = 0; done < count;) {
         const segment g = c1x1_segment_at(s, first + done, count - done);
         const char *from = t->x + g.x + (ptrdiff_t)k0 * p->x_channel;
-        if (as_rows) {
-            const c1x1_copy copy = {g.count, k, g.x_stride, p->x_channel, ld};
-            s->load_x(to + (ptrdiff_t)done * ld * (ptrdiff_t)s->size, from, &copy);
-        } else {
-            const c1x1_copy copy = {k, g.count, p->x_channel, g.x_stride, ld};
-            s->load_x(to + done * s->size, from, &copy);
-        }
+        const c1x1_copy rows = {g.count, k, g.x_stride, p->x_channel, ld};
+        const c1x1_copy columns = {k, g.count, p->x_channel, g.x_stride, ld};
+        const ptrdiff_t at = (ptrdiff_t)done * (as_rows ? ld : 1) * (ptrdiff_t)s->size;
+        if (p->table)
+            look_up(s, to + at, from, as_rows ? &rows : &columns, t->group * p->c_in + k0, as_rows);
+        else
+            s->load_x(to + at, from, as_rows ? &rows : &columns);
         done += g.count;
     }
 }
@@ -155,11 +168,24 @@ void c1x1_pack_panel(worker *w, const char *from, size_t k, size_t n) {
                c1x1_row_length(s, n), 0);
 }
 
-/* Whether neighbouring pixels of one channel are neighbours in memory. */
+/* Whether neighbouring pixels of one channel are neighbours in memory, and converted one by one. */
 static int is_planar(const shared *s) {
     const c1x1_problem *p = s->problem;
-    return !s->plan->is_gathered && p->dims > 0 &&
+    return !s->plan->is_gathered && p->dims > 0 && !p->table &&
            p->dim[p->dims - 1].x_stride == (ptrdiff_t)s->x_size;
+}
+
+/* All channels of the block's pixels side by side, as small kernels read them. */
+static void pack_interleaved(worker *w, const block *t) {
+    const shared *s = w->s;
+    const c1x1_problem *p = s->problem;
+    const ptrdiff_t pixel = p->dims ? p->dim[p->dims - 1].x_stride : 0;
+    if (p->table || pixel != (ptrdiff_t)(p->c_in * s->x_size)) {
+        load_pixels(s, t, t->n0, t->n, 0, p->c_in, w->b, (ptrdiff_t)p->c_in, 1);
+        return;
+    }
+    const c1x1_copy dense = {1, t->n * p->c_in, 0, (ptrdiff_t)s->x_size, 0};
+    s->load_x(w->b, t->x + c1x1_segment_at(s, t->n0, t->n).x, &dense);
 }
 
 static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
@@ -173,6 +199,10 @@ static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
         if (!holds_weights(w, from, t->n))
             s->load_w(w->b, from, &(c1x1_copy){t->n, k, p->w_out, p->w_in, s->a_ld});
         return rows;
+    }
+    if (plan->role == C1X1_SMALL) {
+        pack_interleaved(w, t);
+        return (operand){w->b, 0, 0, 0};
     }
     const operand panels = {w->b, 0, (ptrdiff_t)(plan->kc * plan->nr) * size, 1};
     if (plan->role == C1X1_PIXELS_M) {

@@ -19,6 +19,8 @@ typedef struct {
     c1x1_tile_fn small;
     c1x1_load_fn load_x, load_w;
     c1x1_store_fn store;
+    c1x1_finish_fn finish; /* NULL: the sums, with their bias, are the results */
+    c1x1_load_fn load_residual;
     c1x1_load_fn plain_load; /* that which converts nothing: `pack` is faster */
     size_t size, blocks, tasks;
     size_t x_size; /* of an element of x */
@@ -34,7 +36,8 @@ typedef struct {
 /* One thread's buffers, and which part of w they hold, so that nothing is packed twice in a row. */
 typedef struct {
     const shared *s;
-    char *a, *b, *tile;
+    char *a, *b, *tile, *residual;
+    unsigned char *flags; /* of the block's pixels: whether they hold the nodata value */
     const char *held_w;
     size_t held_w_count;
     const char *held_x; /* and which pixels and channels */
@@ -46,6 +49,8 @@ typedef struct {
     size_t m0, m, n0, n;
     const char *x, *w, *bias;
     char *out;
+    const char *pixels, *residual; /* x from its first group on */
+    size_t group;
 } block;
 
 /* Where a kernel finds an operand: rows are ld elements apart, panels panel_bytes. */
@@ -71,8 +76,8 @@ static inline size_t c1x1_row_length(const shared *s, size_t columns) {
 /* A run of pixels along the last axis. */
 typedef struct {
     size_t count;
-    ptrdiff_t x, out; /* bytes from the outer step's origin */
-    ptrdiff_t x_stride, out_stride;
+    ptrdiff_t x, out, residual; /* bytes from the outer step's origin */
+    ptrdiff_t x_stride, out_stride, residual_stride;
 } segment;
 
 /* The longest run that starts at `pixel` of the outer step, at most `want` pixels. */

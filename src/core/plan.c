@@ -12,6 +12,7 @@ static const size_t PANEL_K = 64;        /* from here on planes are packed a pan
 static const size_t LONG_K = 1024;       /* of sixteen chains: k is blocked above this */
 static const size_t SPLIT_K = 512;       /* into blocks of at most this */
 static const size_t PACKED_WEIGHTS = 768 << 10; /* bytes that each thread may pack for one call */
+static const size_t FLAGGED_PIXELS = 16 << 10;  /* of a block, a byte each */
 static const size_t TILE_BUFFER = 160 << 10;    /* bytes of sums that wait for the store stage */
 
 static double greater(double a, double b) { return a > b ? a : b; }
@@ -108,8 +109,8 @@ static void plan_pixels_n(const c1x1_view *v, const c1x1_machine *machine, size_
     const size_t times = plan->kc == plan->k ? 1 : a_in_place ? 4 : 2;
     plan->mc = is_apart ? even_block(plan->m, times * l2_rows, plan->mr) : plan->m;
     const c1x1_dim *last = p->dims ? &p->dim[p->dims - 1] : NULL;
-    const int is_planar =
-        last && !plan->is_gathered && c1x1_is_unit(last->x_stride, c1x1_dtype_size(p->x_dtype));
+    const int is_planar = last && !plan->is_gathered && !p->table &&
+                          c1x1_is_unit(last->x_stride, c1x1_dtype_size(p->x_dtype));
     /* Lines a page apart would push each other out of L2 before they are packed. */
     const int planes_alias = p->x_channel % 4096 == 0;
     if (plan->b == C1X1_PACK_BLOCK && is_planar && plan->k >= PANEL_K && v->chains == 1 &&
@@ -134,13 +135,16 @@ static void plan_pixels_n(const c1x1_view *v, const c1x1_machine *machine, size_
     plan->nc = even_block(plan->n, nc, plan->nr);
 }
 
-static void plan_small(const c1x1_view *v, size_t per_task, c1x1_plan *plan) {
+static void plan_small(const c1x1_view *v, const c1x1_machine *machine, size_t per_task,
+                       int x_in_place, c1x1_plan *plan) {
     const int w_in_place = c1x1_w_is_native(v) && c1x1_is_unit(v->problem->w_in, v->size);
+    const int is_staged = !x_in_place || !plan->is_direct || c1x1_has_epilogue(v->problem);
+    const size_t in_l1 = pixels_within(machine->l1_bytes / 3, larger(plan->k, plan->m) * v->size);
     plan->a = w_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
-    plan->b = C1X1_IN_PLACE;
+    plan->b = x_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
     plan->nr = v->small->vl;
     plan->mc = plan->m;
-    plan->nc = even_block(plan->n, per_task, plan->nr);
+    plan->nc = even_block(plan->n, is_staged ? smaller(per_task, in_l1) : per_task, plan->nr);
 }
 
 static void plan_dot(const c1x1_view *v, size_t per_task, int x_in_place, c1x1_plan *plan) {
@@ -216,6 +220,10 @@ static void size_workspace(const c1x1_view *v, c1x1_plan *plan) {
     plan->a_bytes = round_up(plan->a_bytes, line);
     plan->b_bytes = round_up(plan->b_bytes, line);
     plan->tile_bytes = round_up(plan->tile_bytes, line);
+    if (!plan->is_direct && v->problem->epilogue.residual)
+        plan->residual_bytes = round_up(plan->mc * round_up(plan->nc, plan->nr) * v->size, line);
+    if (v->problem->nodata.is_given)
+        plan->flag_bytes = round_up(c1x1_pixels_are_n(plan->role) ? plan->nc : plan->mc, line);
 }
 
 static int choose_threads(const c1x1_view *v, int limit) {
@@ -255,10 +263,11 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     /* Even shares for the threads, then small enough to balance. */
     const double macs_per_pixel = (double)larger(p->c_in, 1) * (double)p->c_out;
     const size_t shares = plan->threads > 1 ? 4 * (size_t)plan->threads : 1;
-    const size_t per_task =
+    size_t per_task =
         smaller(divide_up(run, shares), larger((size_t)(MACS_PER_TASK / macs_per_pixel), 1));
+    if (p->nodata.is_given) per_task = smaller(per_task, FLAGGED_PIXELS);
     if (c.role == C1X1_SMALL)
-        plan_small(&v, per_task, plan);
+        plan_small(&v, machine, per_task, c.x_in_place, plan);
     else if (c.role == C1X1_DOT)
         plan_dot(&v, per_task, c.x_in_place, plan);
     else if (c.role == C1X1_PIXELS_M)
@@ -283,7 +292,8 @@ size_t c1x1_plan_tasks(const c1x1_plan *plan) {
 }
 
 size_t c1x1_plan_thread_bytes(const c1x1_plan *plan) {
-    return plan->a_bytes + plan->b_bytes + plan->tile_bytes;
+    return plan->a_bytes + plan->b_bytes + plan->tile_bytes + plan->residual_bytes +
+           plan->flag_bytes;
 }
 
 const char *c1x1_role_name(c1x1_role role) {

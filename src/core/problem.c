@@ -25,6 +25,30 @@ c1x1_dtype c1x1_compute_dtype(c1x1_compute compute) {
     return dtypes[compute];
 }
 
+static const struct {
+    const char *name;
+    int parameters;
+} activations[] = {
+#define C1X1_ACTIVATION(NAME, name, parameters) {#name, parameters},
+#include "epilogues.def"
+#undef C1X1_ACTIVATION
+};
+
+const char *c1x1_activation_name(int activation) { return activations[activation].name; }
+
+int c1x1_activation_parameters(int activation) { return activations[activation].parameters; }
+
+int c1x1_has_epilogue(const c1x1_problem *p) {
+    const c1x1_epilogue *e = &p->epilogue;
+    return e->scale || e->residual || e->activation != C1X1_IDENTITY;
+}
+
+c1x1_compute c1x1_finish_dtype(const c1x1_problem *p) {
+    const c1x1_epilogue *e = &p->epilogue;
+    const int is_real = e->scale || e->activation != C1X1_IDENTITY;
+    return p->compute == C1X1_COMPUTE_INT64 && is_real ? C1X1_COMPUTE_FLOAT64 : p->compute;
+}
+
 static size_t distance(ptrdiff_t stride) {
     return stride < 0 ? (size_t)0 - (size_t)stride : (size_t)stride;
 }
@@ -148,12 +172,15 @@ static int out_repeats(const c1x1_problem *p) {
 static void merge_dims(c1x1_problem *p) {
     int n = 0;
     for (int d = 0; d < p->dims; d++) {
-        const c1x1_dim dim = p->dim[d];
+        c1x1_dim dim = p->dim[d];
         if (n > 0) {
             c1x1_dim *outer = &p->dim[n - 1];
-            if (outer->x_stride == dim.x_stride * (ptrdiff_t)dim.size &&
-                outer->out_stride == dim.out_stride * (ptrdiff_t)dim.size) {
-                *outer = (c1x1_dim){outer->size * dim.size, dim.x_stride, dim.out_stride};
+            const ptrdiff_t size = (ptrdiff_t)dim.size;
+            if (outer->x_stride == dim.x_stride * size &&
+                outer->out_stride == dim.out_stride * size &&
+                outer->residual_stride == dim.residual_stride * size) {
+                dim.size *= outer->size;
+                *outer = dim;
                 continue;
             }
         }
@@ -177,10 +204,11 @@ c1x1_status c1x1_problem_normalise(c1x1_problem *p) {
     p->x_group = (ptrdiff_t)p->c_in * p->x_channel;
     p->w_group = (ptrdiff_t)p->c_out * p->w_out;
     p->out_group = (ptrdiff_t)p->c_out * p->out_channel;
+    p->epilogue.residual_group = (ptrdiff_t)p->c_out * p->epilogue.residual_channel;
     /* Strides of axes with one element mean nothing; give them the value that fits best. */
     const ptrdiff_t size = (ptrdiff_t)c1x1_dtype_size(c1x1_compute_dtype(p->compute));
     if (p->c_in <= 1) p->x_channel = p->w_in = size;
-    if (p->c_out <= 1) p->w_out = p->out_channel = size;
+    if (p->c_out <= 1) p->w_out = p->out_channel = p->epilogue.residual_channel = size;
     return C1X1_OK;
 }
 

@@ -18,6 +18,20 @@ typedef struct {
 typedef void (*c1x1_load_fn)(void *packed, const char *source, const c1x1_copy *copy);
 typedef void (*c1x1_store_fn)(char *target, const void *tile, const c1x1_copy *copy);
 
+/* Entries of element (r, c) begin at `at` + r * row + c * column bytes, at that of the value 0. */
+typedef struct {
+    const char *at;
+    ptrdiff_t row, column;
+} c1x1_table;
+
+/* load through a table: packed[r * ld + c] = table(r, c)[source[r, c]]; `from` has 8 or 16 bits. */
+void c1x1_look_up(c1x1_dtype from, c1x1_compute to, void *packed, const char *source,
+                  const c1x1_copy *copy, const c1x1_table *table);
+
+/* flags[r] = whether source[r, c] equals *value for any c, a NaN any NaN. Returns whether any is. */
+int c1x1_scan(c1x1_dtype dtype, unsigned char *flags, const char *source, const c1x1_copy *copy,
+              const char *value);
+
 /* NULL for a float to an integer: no problem asks for that. */
 c1x1_load_fn c1x1_find_load(c1x1_dtype from, c1x1_compute to);
 c1x1_store_fn c1x1_find_store(c1x1_compute from, c1x1_dtype to);

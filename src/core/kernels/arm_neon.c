@@ -33,7 +33,7 @@
 #define KERNELS(...)                                                                        \
     {                                                                                       \
         .vl = VL, .mr = MR_OF_NV, .preferred = PREFERRED, .dot_mr = {__VA_ARGS__},           \
-        .fma_per_cycle = 2, .loads_per_cycle = 2, .fma_latency = 4, .fold = NAME(fold), .pack = {PACKS(PACK_ENTRY)},      \
+        .fma_per_cycle = 2, .loads_per_cycle = 2, .fma_latency = 4, .fold = NAME(fold), .finish = NAME(finishes), .pack = {PACKS(PACK_ENTRY)},      \
         TILES(TILE_ENTRY) DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY)                               \
     }
 
@@ -42,6 +42,8 @@
 #define DOTS DOTS_F32
 #include "tile_real.inc"
 #include "small_real.inc"
+#include "act_real.inc"
+#include "finish_real.inc"
 static const c1x1_kernels arm_neon_float32 = KERNELS(0, 6, 3, 2, 1);
 #undef NAME
 #undef DOTS
@@ -54,6 +56,8 @@ static const c1x1_kernels arm_neon_float32 = KERNELS(0, 6, 3, 2, 1);
 #define DOTS DOTS_F64
 #include "tile_real.inc"
 #include "small_real.inc"
+#include "act_real.inc"
+#include "finish_real.inc"
 static const c1x1_kernels arm_neon_float64 = KERNELS(0, 3, 1, 1, 0);
 
 extern const c1x1_isa c1x1_isa_arm_neon;

@@ -20,6 +20,9 @@
  *        rows of a b to come, into its panels, which lie ldc apart; the last vector is filled with
  *        zeros
  *
+ * finish c[i, j] = activation(scale * c[i, j] + bias + residual[i, j])      i < m, j < n
+ *        scale and bias by one fused multiply-add, then residual, then the activation.
+ *
  * fold   c[j] = the same folding of sixteen rows a[0..15, j], then bias_m[0]. */
 #ifndef C1X1_KERNEL_H
 #define C1X1_KERNEL_H
@@ -62,8 +65,22 @@ static inline int c1x1_tile_is_short(const c1x1_tile *t) {
 
 typedef void (*c1x1_tile_fn)(const c1x1_tile *tile);
 
+/* m rows of n results, in place. Leading strides in elements. */
+typedef struct {
+    size_t m, n;
+    void *c;
+    const void *residual; /* or NULL */
+    ptrdiff_t ldc, ldr;
+    int is_by_row; /* the vectors below hold a value per row, else one per column */
+    const void *scale, *bias,
+        *parameter[2]; /* or NULL; parameters as many as the activation takes */
+} c1x1_finish;
+
+typedef void (*c1x1_finish_fn)(const c1x1_finish *finish);
+
 enum {
     C1X1_MAX_MR = 8,
+    C1X1_MAX_VL = 16,
     C1X1_MAX_NV = 12,
     C1X1_MAX_DOT = 4,
     C1X1_MAX_SMALL = 4,
@@ -84,6 +101,7 @@ typedef struct {
     c1x1_tile_fn small[C1X1_MAX_SMALL_IN][C1X1_MAX_SMALL]; /* [K - 1][N - 1], or all NULL */
     c1x1_tile_fn fold;
     c1x1_tile_fn pack[C1X1_MAX_NV]; /* [nv - 1] */
+    const c1x1_finish_fn *finish;   /* [activation]; integers have the identity alone */
 } c1x1_kernels;
 
 /* Columns of the next panel when `left` remain: nr, but a last panel of one vector or less is taken

@@ -22,13 +22,15 @@
     {                                                                                        \
         .vl = VL, .mr = {0, 4, 4, 4, 4}, .preferred = {4, 3, 2, 1}, .dot_mr = {0, 1},         \
         .fma_per_cycle = 1, .loads_per_cycle = 2, .fma_latency = 4, TILES(TILE_ENTRY)        \
-        DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).fold = NAME(fold), .pack = {PACKS(PACK_ENTRY)}                                \
+        DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).fold = NAME(fold), .finish = NAME(finishes), .pack = {PACKS(PACK_ENTRY)}                                \
     }
 
 #include "vec_scalar.h"
 #define NAME(x) scalar_f32_##x
 #include "tile_real.inc"
 #include "small_real.inc"
+#include "act_real.inc"
+#include "finish_real.inc"
 static const c1x1_kernels scalar_float32 = KERNELS;
 #undef NAME
 #undef SMALLS
@@ -39,6 +41,8 @@ static const c1x1_kernels scalar_float32 = KERNELS;
 #define NAME(x) scalar_f64_##x
 #include "tile_real.inc"
 #include "small_real.inc"
+#include "act_real.inc"
+#include "finish_real.inc"
 static const c1x1_kernels scalar_float64 = KERNELS;
 #undef NAME
 #undef SMALLS
@@ -49,6 +53,8 @@ static const c1x1_kernels scalar_float64 = KERNELS;
 #define NAME(x) scalar_unfused_f64_##x
 #include "tile_real.inc"
 #include "small_real.inc"
+#include "act_real.inc"
+#include "finish_real.inc"
 static const c1x1_kernels scalar_unfused_float64 = KERNELS;
 #undef NAME
 #undef SMALLS
@@ -59,6 +65,8 @@ static const c1x1_kernels scalar_unfused_float64 = KERNELS;
 #define NAME(x) scalar_unfused_f32_##x
 #include "tile_real.inc"
 #include "small_real.inc"
+#include "act_real.inc"
+#include "finish_real.inc"
 static const c1x1_kernels scalar_unfused_float32 = KERNELS;
 #undef NAME
 #undef SMALLS
@@ -67,8 +75,10 @@ static const c1x1_kernels scalar_unfused_float32 = KERNELS;
 #define VEC_INT64
 #include "vec_scalar.h"
 #define NAME(x) scalar_i64_##x
+#define FINISH_INTEGER
 #include "tile_real.inc"
 #include "small_real.inc"
+#include "finish_real.inc"
 static const c1x1_kernels scalar_int64 = KERNELS;
 
 extern const c1x1_isa c1x1_isa_scalar, c1x1_isa_scalar_unfused;

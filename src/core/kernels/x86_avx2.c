@@ -30,7 +30,7 @@
 #define KERNELS(...)                                                                        \
     {                                                                                       \
         .vl = VL, .mr = MR_OF_NV, .preferred = PREFERRED, .dot_mr = {__VA_ARGS__},           \
-        .fma_per_cycle = 2, .loads_per_cycle = 2, .fma_latency = 4, .fold = NAME(fold), .pack = {PACKS(PACK_ENTRY)},      \
+        .fma_per_cycle = 2, .loads_per_cycle = 2, .fma_latency = 4, .fold = NAME(fold), .finish = NAME(finishes), .pack = {PACKS(PACK_ENTRY)},      \
         TILES(TILE_ENTRY) DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY)                               \
     }
 
@@ -39,6 +39,8 @@
 #define DOTS DOTS_F32
 #include "tile_real.inc"
 #include "small_real.inc"
+#include "act_real.inc"
+#include "finish_real.inc"
 static const c1x1_kernels x86_avx2_float32 = KERNELS(0, 6, 3, 2, 1);
 #undef NAME
 #undef DOTS
@@ -51,6 +53,8 @@ static const c1x1_kernels x86_avx2_float32 = KERNELS(0, 6, 3, 2, 1);
 #define DOTS DOTS_F64
 #include "tile_real.inc"
 #include "small_real.inc"
+#include "act_real.inc"
+#include "finish_real.inc"
 static const c1x1_kernels x86_avx2_float64 = KERNELS(0, 3, 1, 1, 0);
 
 extern const c1x1_isa c1x1_isa_x86_avx2;

@@ -37,7 +37,7 @@
 #define KERNELS(...)                                                                        \
     {                                                                                       \
         .vl = VL, .mr = MR_OF_NV, .preferred = PREFERRED, .dot_mr = {__VA_ARGS__},           \
-        .fma_per_cycle = 2, .loads_per_cycle = 2, .fma_latency = 4, .fold = NAME(fold), .pack = {PACKS(PACK_ENTRY)},      \
+        .fma_per_cycle = 2, .loads_per_cycle = 2, .fma_latency = 4, .fold = NAME(fold), .finish = NAME(finishes), .pack = {PACKS(PACK_ENTRY)},      \
         TILES(TILE_ENTRY) DOTS(DOT_ENTRY)                                                   \
     }
 
@@ -45,6 +45,8 @@
 #define NAME(x) x86_avx512_f32_##x
 #define DOTS DOTS_F32
 #include "tile_real.inc"
+#include "act_real.inc"
+#include "finish_real.inc"
 static const c1x1_kernels x86_avx512_float32 = KERNELS(0, 8, 8, 6, 6);
 #undef NAME
 #undef DOTS
@@ -54,6 +56,8 @@ static const c1x1_kernels x86_avx512_float32 = KERNELS(0, 8, 8, 6, 6);
 #define NAME(x) x86_avx512_f64_##x
 #define DOTS DOTS_F64
 #include "tile_real.inc"
+#include "act_real.inc"
+#include "finish_real.inc"
 static const c1x1_kernels x86_avx512_float64 = KERNELS(0, 8, 6, 4, 3);
 
 extern const c1x1_isa c1x1_isa_x86_avx512;

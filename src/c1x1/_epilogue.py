@@ -1,0 +1,142 @@
+"""What activations, look-up tables and nodata values mean: names, lengths, and their messages."""
+
+from __future__ import annotations
+
+import operator
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c1x1 import _core
+
+ACTIVATIONS: dict[str, tuple[int, int]] = {
+    name: (code, count) for code, (name, count) in enumerate(_core.activations()) if code > 0
+}
+"""Name to code and number of parameters."""
+
+_DEFAULTS = {"elu": (1.0,), "leaky_relu": (0.01,)}
+_USES = {
+    "leaky_relu": "('leaky_relu', slope)",
+    "elu": "'elu' or ('elu', alpha)",
+    "clip": "('clip', lo, hi)",
+    "prelu": "('prelu', slopes), a slope for each output channel",
+}
+
+
+def _names() -> str:
+    return ", ".join(
+        _USES.get(name, repr(name)) if count else repr(name)
+        for name, (_, count) in ACTIVATIONS.items()
+    )
+
+
+def read_activation(activation: object) -> tuple[int, tuple[Any, ...]]:
+    """Code and parameters of `activation`: a name, or a tuple of a name and its parameters."""
+    parts = activation if isinstance(activation, tuple) else (activation,)
+    if not parts or not isinstance(parts[0], str):
+        raise TypeError(
+            f"activation must be a name or a tuple that begins with one, not {activation!r}; "
+            f"expected one of {_names()}"
+        )
+    name, given = parts[0], parts[1:]
+    if name not in ACTIVATIONS:
+        raise ValueError(f"unknown activation {name!r}; expected one of {_names()}")
+    code, count = ACTIVATIONS[name]
+    if not given:
+        given = _DEFAULTS.get(name, ())
+    if len(given) != count:
+        raise ValueError(
+            f"activation {name!r} takes {count} parameter{'' if count == 1 else 's'}, "
+            f"not {len(given)}" + (f": pass {_USES[name]}" if count else f": pass {name!r}")
+        )
+    if name == "clip":
+        given = _read_bounds(given)
+    elif name != "prelu":
+        for value in given:
+            if np.ndim(value) != 0:
+                raise ValueError(f"activation {name!r} takes a number, not {value!r}")
+    return code, given
+
+
+def _read_bounds(given: tuple[Any, ...]) -> tuple[float, float]:
+    low = -np.inf if given[0] is None else given[0]
+    high = np.inf if given[1] is None else given[1]
+    try:
+        low, high = float(low), float(high)
+    except (TypeError, ValueError):
+        raise TypeError(f"activation 'clip' takes two numbers, not {given!r}") from None
+    if not low <= high:
+        raise ValueError(
+            f"activation ('clip', {low:g}, {high:g}): the lower bound is above the upper"
+        )
+    return low, high
+
+
+def check_table(table: NDArray[Any], x_dtype: np.dtype[Any], channels: int) -> None:
+    """Whether `table` answers for every value and channel of x."""
+    if x_dtype.kind not in "iu" or x_dtype.itemsize > 2:
+        raise TypeError(
+            f"lut is for x of dtype int8, uint8, int16 or uint16, not {x_dtype}: "
+            "pass x.astype(np.uint16), or apply the function to x beforehand"
+        )
+    entries = 1 << 8 * x_dtype.itemsize
+    if table.shape not in ((entries,), (channels, entries)):
+        raise ValueError(
+            f"lut has shape {table.shape}; expected ({entries},), an entry for each value of "
+            f"{x_dtype}, or ({channels}, {entries}), a row for each channel of x"
+        )
+
+
+def _number(nodata: object) -> Any:
+    if np.ndim(cast(Any, nodata)) != 0 or isinstance(nodata, (str, bytes)):
+        raise TypeError(f"nodata must be a number, not {nodata!r}")
+    try:
+        return operator.index(cast(Any, nodata))
+    except TypeError:
+        pass
+    try:
+        return float(cast(Any, nodata))
+    except (TypeError, ValueError):
+        raise TypeError(f"nodata must be a number, not {nodata!r}") from None
+
+
+def _holds(dtype: np.dtype[Any], value: Any) -> bool:
+    """Whether the dtype has that value, or a float one close to it."""
+    if dtype.kind == "f":
+        with np.errstate(all="ignore"):
+            return bool(np.isfinite(np.array(value, np.float64).astype(dtype))) or not np.isfinite(
+                value
+            )
+    if not np.isfinite(value) or value != int(value):
+        return False
+    if dtype.kind == "b":
+        return value in (0, 1)
+    limits = np.iinfo(dtype)
+    return bool(limits.min <= value <= limits.max)
+
+
+def _bytes(dtype: np.dtype[Any], value: Any) -> bytes:
+    with np.errstate(all="ignore"):
+        if dtype.kind == "f":
+            return np.array(value, np.float64).astype(dtype).tobytes()
+        return np.array(int(value), dtype).tobytes()
+
+
+def read_nodata(
+    nodata: object, x_dtype: np.dtype[Any], out_dtype: np.dtype[Any]
+) -> tuple[bytes, bytes]:
+    """The element to look for in x, and the one to write instead of a result."""
+    value = _number(nodata)
+    if not _holds(x_dtype, value):
+        raise ValueError(
+            f"nodata={nodata!r} is a value that no element of x can equal: x is {x_dtype}"
+        )
+    if _holds(out_dtype, value):
+        return _bytes(x_dtype, value), _bytes(out_dtype, value)
+    if out_dtype.kind != "f":
+        raise ValueError(
+            f"nodata={nodata!r} is a value that a result of {out_dtype} cannot hold, "
+            "nor can it hold NaN: pass dtype=np.float32"
+        )
+    return _bytes(x_dtype, value), _bytes(out_dtype, np.nan)

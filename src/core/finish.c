@@ -1,0 +1,211 @@
+/* finish.c - from sums to results in `out`: the epilogue where the sums lie, the store stage, and
+ * pixels without data. */
+#include "finish.h"
+
+#include <string.h>
+
+/* ---- epilogue ------------------------------------------------------------------------------- */
+
+/* The epilogue's vectors from output channel `channel` of the block's group on. */
+static c1x1_finish finish_from(const shared *s, const block *t, size_t channel) {
+    const c1x1_problem *p = s->problem;
+    const size_t at = (t->group * p->c_out + channel) * s->size;
+    const char *const *parameter = p->epilogue.parameter;
+    return (c1x1_finish){.is_by_row = c1x1_pixels_are_n(s->plan->role),
+                         .scale = p->epilogue.scale ? p->epilogue.scale + at : NULL,
+                         .bias = p->bias ? p->bias + at : NULL,
+                         .parameter = {parameter[0] ? parameter[0] + at : NULL,
+                                       parameter[1] ? parameter[1] + at : NULL}};
+}
+
+/* Few channels side by side, `pixels` of them: rows of as many pixels as a vector has elements, since
+ * a row of one pixel would be a masked vector. */
+static void finish_interleaved(const shared *s, const block *t, char *c, const char *residual,
+                               size_t pixels) {
+    const size_t channels = s->problem->c_out, vl = s->kernels->vl, row = channels * vl;
+    double terms[4][C1X1_MAX_SMALL * C1X1_MAX_VL]; /* or floats */
+    c1x1_finish f = finish_from(s, t, 0);
+    const void **const given[4] = {&f.scale, &f.bias, &f.parameter[0], &f.parameter[1]};
+    for (int i = 0; i < 4; i++) {
+        if (!*given[i]) continue;
+        for (size_t copy = 0; copy < vl; copy++)
+            memcpy((char *)terms[i] + copy * channels * s->size, *given[i], channels * s->size);
+        *given[i] = terms[i];
+    }
+    f.is_by_row = 0;
+    f.m = pixels / vl;
+    f.n = row;
+    f.ldc = f.ldr = (ptrdiff_t)row;
+    f.c = c;
+    f.residual = residual;
+    s->finish(&f);
+    const size_t done = f.m * row * s->size;
+    f.m = 1;
+    f.n = pixels % vl * channels;
+    f.c = c + done;
+    f.residual = residual ? residual + done : NULL;
+    s->finish(&f);
+}
+
+/* Whole numbers to the float64 that their epilogue is done in; both have eight bytes. */
+static void widen_sums(char *sums, size_t rows, size_t columns, ptrdiff_t ld) {
+    for (size_t r = 0; r < rows; r++) {
+        char *at = sums + (ptrdiff_t)r * ld * (ptrdiff_t)sizeof(int64_t);
+        for (size_t c = 0; c < columns; c++, at += sizeof(int64_t)) {
+            int64_t sum;
+            memcpy(&sum, at, sizeof sum);
+            const double value = (double)sum;
+            memcpy(at, &value, sizeof value);
+        }
+    }
+}
+
+/* The residual of a block, as the tile buffer lies, to a buffer of its own. */
+static void load_residual(const worker *w, const block *t) {
+    const shared *s = w->s;
+    const c1x1_plan *plan = s->plan;
+    const c1x1_epilogue *e = &s->problem->epilogue;
+    const int pixels_are_rows = c1x1_pixels_are_rows(plan->role);
+    const size_t first = c1x1_pixels_are_n(plan->role) ? t->n0 : t->m0;
+    const size_t channel = c1x1_pixels_are_n(plan->role) ? t->m0 : t->n0;
+    const size_t pixels = c1x1_pixels_are_n(plan->role) ? t->n : t->m;
+    const size_t channels = c1x1_pixels_are_n(plan->role) ? t->m : t->n;
+    const ptrdiff_t step = (pixels_are_rows ? s->tile_ld : 1) * (ptrdiff_t)s->size;
+    const char *from = t->residual + (ptrdiff_t)channel * e->residual_channel;
+    for (size_t done = 0; done < pixels;) {
+        const segment g = c1x1_segment_at(s, first + done, pixels - done);
+        const c1x1_copy rows = {g.count, channels, g.residual_stride, e->residual_channel,
+                                s->tile_ld};
+        const c1x1_copy columns = {channels, g.count, e->residual_channel, g.residual_stride,
+                                   s->tile_ld};
+        s->load_residual(w->residual + (ptrdiff_t)done * step, from + g.residual,
+                         pixels_are_rows ? &rows : &columns);
+        done += g.count;
+    }
+}
+
+/* The epilogue of a block whose sums wait in the tile buffer. */
+void c1x1_finish_buffer(const worker *w, const block *t) {
+    const shared *s = w->s;
+    const int is_small = s->plan->role == C1X1_SMALL;
+    const size_t rows = is_small ? t->n : t->m, columns = is_small ? t->m : t->n;
+    if (s->problem->compute == C1X1_COMPUTE_INT64 &&
+        c1x1_finish_dtype(s->problem) == C1X1_COMPUTE_FLOAT64)
+        widen_sums(w->tile, rows, columns, s->tile_ld);
+    const char *residual = s->problem->epilogue.residual ? w->residual : NULL;
+    if (residual) load_residual(w, t);
+    if (is_small) {
+        finish_interleaved(s, t, w->tile, residual, rows);
+        return;
+    }
+    c1x1_finish f = finish_from(s, t, c1x1_pixels_are_n(s->plan->role) ? t->m0 : t->n0);
+    f.m = rows;
+    f.n = columns;
+    f.c = w->tile;
+    f.residual = residual;
+    f.ldc = f.ldr = s->tile_ld;
+    s->finish(&f);
+}
+
+/* Where the residual of row i, column j of a block lies that is finished in `out`, and how far apart
+ * its rows are. */
+static const char *residual_at(const shared *s, const block *t, size_t i, size_t j,
+                               ptrdiff_t *ldr) {
+    const c1x1_epilogue *e = &s->problem->epilogue;
+    if (!e->residual) return NULL;
+    const int pixels_are_n = c1x1_pixels_are_n(s->plan->role);
+    const size_t pixel = pixels_are_n ? t->n0 + j : t->m0 + i;
+    const size_t channel = pixels_are_n ? t->m0 + i : t->n0 + j;
+    const segment g = c1x1_segment_at(s, pixel, 1);
+    *ldr = (pixels_are_n ? e->residual_channel : g.residual_stride) / (ptrdiff_t)s->size;
+    return t->residual + g.residual + (ptrdiff_t)channel * e->residual_channel;
+}
+
+/* The epilogue of rows i .. i + m, columns j .. j + n, which lie at c in `out`. */
+void c1x1_finish_rows(const shared *s, const block *t, size_t i, size_t m, size_t j, size_t n,
+                      char *c, ptrdiff_t ldc) {
+    c1x1_finish f = finish_from(s, t, c1x1_pixels_are_n(s->plan->role) ? t->m0 + i : t->n0 + j);
+    f.m = m;
+    f.n = n;
+    f.c = c;
+    f.ldc = ldc;
+    f.residual = residual_at(s, t, i, j, &f.ldr);
+    s->finish(&f);
+}
+
+/* The same for few channels per pixel, a block at once. */
+void c1x1_finish_pixels(const shared *s, const block *t, char *c, ptrdiff_t ldc) {
+    const int pixels_are_n = c1x1_pixels_are_n(s->plan->role);
+    const size_t pixels = pixels_are_n ? t->n : t->m;
+    const ptrdiff_t channels = (ptrdiff_t)s->problem->c_out;
+    ptrdiff_t ldr = channels;
+    const char *residual = residual_at(s, t, 0, 0, &ldr);
+    if (s->plan->role == C1X1_SMALL)
+        finish_interleaved(s, t, c, residual, pixels);
+    else if (ldc == channels && ldr == channels)
+        finish_interleaved(s, t, c, residual, pixels);
+    else
+        c1x1_finish_rows(s, t, 0, t->m, 0, t->n, c, ldc);
+}
+
+/* ---- store stage ---------------------------------------------------------------------------- */
+
+/* The finished block, from the tile buffer to `out`, pixel run by pixel run. */
+void c1x1_store_block(const worker *w, const block *t) {
+    const shared *s = w->s;
+    const c1x1_problem *p = s->problem;
+    const int pixels_are_n = c1x1_pixels_are_n(s->plan->role);
+    const int pixels_are_rows = c1x1_pixels_are_rows(s->plan->role);
+    const size_t first = pixels_are_n ? t->n0 : t->m0;
+    const size_t channel = pixels_are_n ? t->m0 : t->n0;
+    const size_t count = pixels_are_n ? t->n : t->m, channels = pixels_are_n ? t->m : t->n;
+    const ptrdiff_t pixel_step = (pixels_are_rows ? s->tile_ld : 1) * (ptrdiff_t)s->size;
+    const size_t out_size = c1x1_dtype_size(p->out_dtype);
+    char *out = t->out + (ptrdiff_t)channel * p->out_channel;
+    for (size_t done = 0; done < count;) {
+        const segment g = c1x1_segment_at(s, first + done, count - done);
+        const char *from = w->tile + (ptrdiff_t)done * pixel_step;
+        const c1x1_copy as_rows = {g.count, channels, g.out_stride, p->out_channel, s->tile_ld};
+        const c1x1_copy as_columns = {channels, g.count, p->out_channel, g.out_stride, s->tile_ld};
+        const c1x1_copy dense = {1, g.count * channels, 0, (ptrdiff_t)out_size, 0};
+        s->store(out + g.out, from,
+                 s->plan->role == C1X1_SMALL ? &dense
+                 : pixels_are_rows           ? &as_rows
+                                             : &as_columns);
+        done += g.count;
+    }
+}
+
+/* ---- pixels without data -------------------------------------------------------------------- */
+
+int c1x1_note_nodata(const worker *w, const block *t) {
+    const shared *s = w->s;
+    const c1x1_problem *p = s->problem;
+    const int pixels_are_n = c1x1_pixels_are_n(s->plan->role);
+    const size_t first = pixels_are_n ? t->n0 : t->m0, pixels = pixels_are_n ? t->n : t->m;
+    const ptrdiff_t step = p->c_in > 1 ? p->x_channel : p->x_group; /* of all channels */
+    int is_any = 0;
+    for (size_t done = 0; done < pixels;) {
+        const segment g = c1x1_segment_at(s, first + done, pixels - done);
+        const c1x1_copy all = {g.count, p->groups * p->c_in, g.x_stride, step, 0};
+        is_any |= c1x1_scan(p->x_dtype, w->flags + done, t->pixels + g.x, &all, p->nodata.value);
+        done += g.count;
+    }
+    return is_any;
+}
+
+void c1x1_fill_nodata(const worker *w, const block *t) {
+    const shared *s = w->s;
+    const c1x1_problem *p = s->problem;
+    const int pixels_are_n = c1x1_pixels_are_n(s->plan->role);
+    const size_t first = pixels_are_n ? t->n0 : t->m0, pixels = pixels_are_n ? t->n : t->m;
+    const size_t channel = pixels_are_n ? t->m0 : t->n0, channels = pixels_are_n ? t->m : t->n;
+    const size_t bytes = c1x1_dtype_size(p->out_dtype);
+    for (size_t i = 0; i < pixels; i++) {
+        if (!w->flags[i]) continue;
+        char *out =
+            t->out + c1x1_segment_at(s, first + i, 1).out + (ptrdiff_t)channel * p->out_channel;
+        for (size_t o = 0; o < channels; o++, out += p->out_channel)
+            memcpy(out, p->nodata.fill, bytes);
+    }
+}
