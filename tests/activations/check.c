@@ -134,19 +134,37 @@ static long double want_f64(int activation, double x, const double *p) {
         const long double high = (long double)y, low = (long double)(y - high);
         return x / (1 + expl(high) * (1 + low));
     }
-    if (activation == ACT_GELU || activation == ACT_GELU_TANH) return isnan(x) ? x : x > 0 ? x : -0.0L;
+    if (activation == ACT_GELU || activation == ACT_GELU_TANH)
+        return isnan(x) ? x : x > 0 ? x : -0.0L;
     return simple_wide(activation, x, p[0], p[1]);
 }
 
-/* |got - want| in units of the spacing of numbers with `digits` bits and exponents >= lowest. */
-static long double error_of(long double got, long double want, int digits, int lowest,
-                            long double largest) {
-    if (isnan(want) || isnan(got)) return isnan(want) && isnan(got) ? 0 : INFINITY;
-    if (got == want) return 0;
-    if (isinf(got) || fabsl(want) > largest) return INFINITY;
-    const int exponent = want == 0 ? lowest : ilogbl(want);
-    return ldexpl(fabsl(got - want), digits - 1 - (exponent < lowest ? lowest : exponent));
+static int fast_ilogb(double v) {
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return (int)(bits >> 52 & 0x7ff) - 1023;
 }
+
+static double fast_ldexp(double v, int n) { /* 2^n is normal */
+    const uint64_t bits = (uint64_t)(n + 1023) << 52;
+    double power;
+    memcpy(&power, &bits, sizeof power);
+    return v * power;
+}
+
+/* |got - want| in units of the spacing of T's numbers at `want`: 2^(exponent - digits + 1), exponents
+ * below `lowest` being subnormal. */
+#define DEFINE_ERROR(NAME, T, WIDE, ilogb, ldexp, digits, lowest, largest)                       \
+    static double NAME(T got, WIDE want) {                                                       \
+        if (got == want) return 0;                                                               \
+        if (isnan(want) && isnan(got)) return 0;                                                 \
+        if (!(want >= -largest && want <= largest) || !isfinite(got)) return INFINITY;           \
+        const int exponent = want == 0 ? lowest : ilogb(want);                                   \
+        const WIDE difference = got > want ? got - want : want - got;                            \
+        return (double)ldexp(difference, digits - 1 - (exponent < lowest ? lowest : exponent));  \
+    }
+DEFINE_ERROR(error_f32, float, double, fast_ilogb, fast_ldexp, 24, -126, 0x1.ffffffp127)
+DEFINE_ERROR(error_f64, double, long double, ilogbl, ldexpl, 53, -1022, 0x1.fffffffffffffcp1023L)
 
 /* ---- inputs --------------------------------------------------------------------------------- */
 
@@ -190,7 +208,7 @@ static void check_f32(int a, uint64_t stride) {
         run_f32[a](x, y, p);
         for (int i = 0; i < BLOCK; i++) {
             const double want = want_f32(a, x[i], parameters_of[a]);
-            const double e = (double)error_of(y[i], want, 24, -126, 0x1.ffffffp127L);
+            const double e = error_f32(y[i], want);
             if (e > worst) worst = e, at = x[i], result = y[i];
         }
     }
@@ -205,7 +223,7 @@ static void check_f64(int a, uint64_t samples) {
         run_f64[a](x, y, parameters_of[a]);
         for (int i = 0; i < BLOCK; i++) {
             const long double want = want_f64(a, x[i], parameters_of[a]);
-            const double e = (double)error_of(y[i], want, 53, -1022, 0x1.fffffffffffffcp1023L);
+            const double e = error_f64(y[i], want);
             if (e > worst) worst = e, at = x[i], result = y[i];
         }
     }
