@@ -152,8 +152,8 @@ static double fast_ldexp(double v, int n) { /* 2^n is normal */
     return v * power;
 }
 
-/* |got - want| in units of the spacing of T's numbers at `want`: 2^(exponent - digits + 1), exponents
- * below `lowest` being subnormal. */
+/* |got - want| in units of the spacing of T's numbers at `want`: 2^(exponent - digits + 1), where
+ * exponents below `lowest` are subnormal. */
 #define DEFINE_ERROR(NAME, T, WIDE, ilogb, ldexp, digits, lowest, largest)                       \
     static double NAME(T got, WIDE want) {                                                       \
         if (got == want) return 0;                                                               \
