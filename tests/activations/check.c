@@ -9,7 +9,7 @@
  *
  * A line is: dtype, name, largest error, the input there, the result there. An ulp is the spacing
  * of the dtype at the reference. NaN and Inf must come out where the reference says; such a
- * difference is an error of Inf. */
+ * difference is an error of Inf. Exits with 77 where the CPU lacks the instructions. */
 #include "kernels/kernel.h"
 
 #include <inttypes.h>
@@ -25,7 +25,7 @@ typedef __float128 wide;
 typedef long double wide;
 #endif
 
-enum { BLOCK = 4096 };
+enum { BLOCK = 4096, SPECIALS = 8 };
 #define C1X1_ACTIVATION(CAPS, name, parameters) ACT_##CAPS,
 enum {
 #include "epilogues.def"
@@ -134,32 +134,50 @@ static long double want_f64(int activation, double x, const double *p) {
         const long double high = (long double)y, low = (long double)(y - high);
         return x / (1 + expl(high) * (1 + low));
     }
-    if (activation == ACT_GELU || activation == ACT_GELU_TANH) return isnan(x) ? x : x > 0 ? x : -0.0L;
+    if (activation == ACT_GELU || activation == ACT_GELU_TANH)
+        return isnan(x) ? x : x > 0 ? x : -0.0L;
     return simple_wide(activation, x, p[0], p[1]);
 }
 
-/* |got - want| in units of the spacing of numbers with `digits` bits and exponents >= lowest. */
-static long double error_of(long double got, long double want, int digits, int lowest,
-                            long double largest) {
-    if (isnan(want) || isnan(got)) return isnan(want) && isnan(got) ? 0 : INFINITY;
-    if (got == want) return 0;
-    if (isinf(got) || fabsl(want) > largest) return INFINITY;
-    const int exponent = want == 0 ? lowest : ilogbl(want);
-    return ldexpl(fabsl(got - want), digits - 1 - (exponent < lowest ? lowest : exponent));
+static int fast_ilogb(double v) {
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    return (int)(bits >> 52 & 0x7ff) - 1023;
 }
+
+static double fast_ldexp(double v, int n) { /* 2^n is normal */
+    const uint64_t bits = (uint64_t)(n + 1023) << 52;
+    double power;
+    memcpy(&power, &bits, sizeof power);
+    return v * power;
+}
+
+/* |got - want| in units of the spacing of T's numbers at `want`: 2^(exponent - digits + 1), where
+ * exponents below `lowest` are subnormal. */
+#define DEFINE_ERROR(NAME, T, WIDE, ilogb, ldexp, digits, lowest, largest)                       \
+    static double NAME(T got, WIDE want) {                                                       \
+        if (got == want) return 0;                                                               \
+        if (isnan(want) && isnan(got)) return 0;                                                 \
+        if (!(want >= -largest && want <= largest) || !isfinite(got)) return INFINITY;           \
+        const int exponent = want == 0 ? lowest : ilogb(want);                                   \
+        const WIDE difference = got > want ? got - want : want - got;                            \
+        return (double)ldexp(difference, digits - 1 - (exponent < lowest ? lowest : exponent));  \
+    }
+DEFINE_ERROR(error_f32, float, double, fast_ilogb, fast_ldexp, 24, -126, 0x1.ffffffp127)
+DEFINE_ERROR(error_f64, double, long double, ilogbl, ldexpl, 53, -1022, 0x1.fffffffffffffcp1023L)
 
 /* ---- inputs --------------------------------------------------------------------------------- */
 
-static const double specials[] = {0, -0.0, INFINITY, -INFINITY, NAN, -NAN};
+static const double specials[SPECIALS] = {0, -0.0, INFINITY, -INFINITY, NAN, -NAN, 1, -1};
 
-static double special(int i) { return i < 6 ? specials[i] : 0; }
+static double special(uint64_t i) { return specials[i % SPECIALS]; }
 
 static void fill_f32(float *x, uint64_t first, uint64_t stride) {
     for (int i = 0; i < BLOCK; i++) {
-        const uint64_t at = (first + (uint64_t)i) * stride;
-        const uint32_t bits = (uint32_t)at;
+        const uint64_t k = first + (uint64_t)i, last = (((uint64_t)1 << 32) - 1) / stride;
+        const uint32_t bits = (uint32_t)(k * stride);
         memcpy(&x[i], &bits, sizeof bits);
-        if (at >> 32) x[i] = (float)special((int)(at >> 32) % 8);
+        if (k > last) x[i] = (float)special(k - last);
     }
 }
 
@@ -173,7 +191,7 @@ static void fill_f64(double *x, uint64_t first, uint64_t samples) {
         const uint64_t step = range / half | 1, n = k % samples / 2;
         const uint64_t bits = (low + n * step) | k << 63;
         memcpy(&x[i], &bits, sizeof bits);
-        if (k >= 2 * samples) x[i] = special((int)(k - 2 * samples) % 8);
+        if (k >= 2 * samples) x[i] = special(k - 2 * samples);
     }
 }
 
@@ -182,7 +200,7 @@ static void fill_f64(double *x, uint64_t first, uint64_t samples) {
 static void check_f32(int a, uint64_t stride) {
     static float x[BLOCK], y[BLOCK];
     const float p[2] = {(float)parameters_of[a][0], (float)parameters_of[a][1]};
-    const uint64_t count = ((uint64_t)1 << 32) / stride + 8;
+    const uint64_t count = ((uint64_t)1 << 32) / stride + SPECIALS;
     double worst = 0;
     float at = 0, result = 0;
     for (uint64_t first = 0; first < count; first += BLOCK) {
@@ -190,7 +208,7 @@ static void check_f32(int a, uint64_t stride) {
         run_f32[a](x, y, p);
         for (int i = 0; i < BLOCK; i++) {
             const double want = want_f32(a, x[i], parameters_of[a]);
-            const double e = (double)error_of(y[i], want, 24, -126, 0x1.ffffffp127L);
+            const double e = error_f32(y[i], want);
             if (e > worst) worst = e, at = x[i], result = y[i];
         }
     }
@@ -200,12 +218,12 @@ static void check_f32(int a, uint64_t stride) {
 static void check_f64(int a, uint64_t samples) {
     static double x[BLOCK], y[BLOCK];
     double worst = 0, at = 0, result = 0;
-    for (uint64_t first = 0; first < 2 * samples + 8; first += BLOCK) {
+    for (uint64_t first = 0; first < 2 * samples + SPECIALS; first += BLOCK) {
         fill_f64(x, first, samples);
         run_f64[a](x, y, parameters_of[a]);
         for (int i = 0; i < BLOCK; i++) {
             const long double want = want_f64(a, x[i], parameters_of[a]);
-            const double e = (double)error_of(y[i], want, 53, -1022, 0x1.fffffffffffffcp1023L);
+            const double e = error_f64(y[i], want);
             if (e > worst) worst = e, at = x[i], result = y[i];
         }
     }
@@ -221,7 +239,7 @@ static void hash_f32(int a, uint64_t stride) {
     static float x[BLOCK], y[BLOCK];
     const float p[2] = {(float)parameters_of[a][0], (float)parameters_of[a][1]};
     uint64_t hash = 0xcbf29ce484222325u;
-    for (uint64_t first = 0; first < ((uint64_t)1 << 32) / stride + 8; first += BLOCK) {
+    for (uint64_t first = 0; first < ((uint64_t)1 << 32) / stride + SPECIALS; first += BLOCK) {
         fill_f32(x, first, stride);
         run_f32[a](x, y, p);
         for (int i = 0; i < BLOCK; i++) {
@@ -236,7 +254,7 @@ static void hash_f32(int a, uint64_t stride) {
 static void hash_f64(int a, uint64_t samples) {
     static double x[BLOCK], y[BLOCK];
     uint64_t hash = 0xcbf29ce484222325u;
-    for (uint64_t first = 0; first < 2 * samples + 8; first += BLOCK) {
+    for (uint64_t first = 0; first < 2 * samples + SPECIALS; first += BLOCK) {
         fill_f64(x, first, samples);
         run_f64[a](x, y, parameters_of[a]);
         for (int i = 0; i < BLOCK; i++) {
@@ -248,7 +266,19 @@ static void hash_f64(int a, uint64_t samples) {
     printf("double %s %016" PRIx64 "\n", names[a], hash);
 }
 
+/* Whether this CPU runs what the compiler was told to use. */
+static int cpu_suffices(void) {
+#ifdef __AVX512F__
+    if (!__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) return 0;
+#endif
+#ifdef __AVX2__
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 0;
+#endif
+    return 1;
+}
+
 int main(int argc, char **argv) {
+    if (!cpu_suffices()) return 77;
     const int is_hash = argc > 1 && strcmp(argv[1], "hash") == 0;
     if (argc < 4 || (!is_hash && strcmp(argv[1], "errors") != 0)) {
         fprintf(stderr, "usage: %s errors|hash STRIDE SAMPLES [NAME]\n", argv[0]);

@@ -1,4 +1,4 @@
-/* vec_arm_neon.h - the words of tile_real.inc and small_real.inc in NEON.
+/* vec_arm_neon.h - the words of tile_real.inc, small_real.inc, act_real.inc in NEON.
  *
  * Define VEC_FLOAT64 for double, else float. May be included once for each. NEON has no masked
  * loads or stores: a part of a vector goes in pieces of two lanes and one. */

@@ -1,4 +1,4 @@
-/* vec_scalar.h - the words of tile_real.inc with one element per vector, in plain C.
+/* vec_scalar.h - the words of tile_real.inc and act_real.inc, one element to a vector, in plain C.
  *
  * Define VEC_FLOAT64, VEC_INT64 or neither (float). VEC_UNFUSED takes a multiply and an add instead
  * of a fused multiply-add, for CPUs that have none. May be included once for each. */

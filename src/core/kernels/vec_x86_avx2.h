@@ -1,4 +1,4 @@
-/* vec_x86_avx2.h - the words of tile_real.inc in AVX2 and FMA.
+/* vec_x86_avx2.h - the words of tile_real.inc and act_real.inc in AVX2 and FMA.
  *
  * Define VEC_FLOAT64 for double, else float. May be included once for each. */
 #include <immintrin.h>

@@ -1,4 +1,4 @@
-/* vec_x86_avx512.h - the words of tile_real.inc in AVX-512.
+/* vec_x86_avx512.h - the words of tile_real.inc and act_real.inc in AVX-512.
  *
  * Define VEC_FLOAT64 for double, else float. May be included once for each. */
 #include <immintrin.h>
