@@ -41,3 +41,12 @@ def plan(
     dtype: DTypeLike | None = None,
     machine: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]: ...
+def run_chain(
+    parts: list[tuple[Any, ...]],
+    x_: ArrayLike,
+    out_: NDArray[Any] | None,
+    residual_: ArrayLike | None,
+    stride: SupportsIndex | Sequence[SupportsIndex],
+    nodata: float | None,
+    threads_: SupportsIndex | None,
+) -> NDArray[Any]: ...

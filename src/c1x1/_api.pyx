@@ -7,6 +7,7 @@ In Cython because a small call costs less than a microsecond; the pixels are not
 cimport numpy as cnp
 from cpython.object cimport PyObject
 from cpython.unicode cimport PyUnicode_READ_CHAR
+from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 from numpy cimport ndarray
 
@@ -484,8 +485,15 @@ cdef int compute_of(int dtype) noexcept:
 
 # ---- the call ------------------------------------------------------------------------------------
 
+# A problem as `run` has described it, with all that must live as long as it.
+cdef class Prepared:
+    cdef c1x1_problem problem
+    cdef object keep
+    cdef ndarray result
+
+
 # The one way down for conv, Pointwise and explain. With `machine` (a dict) nothing is computed and
-# the plan for such a machine comes back.
+# the plan for such a machine comes back; with a Prepared in its place, that gets the problem.
 cdef object run(object x_, ndarray w, object bias_, object layout, object stride, object groups_,
                 object out_, object dtype, object threads_, Extras extras, PackedWeights packed,
                 object machine):
@@ -498,6 +506,7 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
     cdef ndarray x = as_array(x_, "x")
     cdef ndarray out = None, target = None, bias = None, residual = None, values = x, table = None
     cdef list keep = None
+    cdef Prepared prepared = machine if type(machine) is Prepared else None
     cdef cnp.npy_intp strides[64]
     cdef object result_dtype, natural
     ndim = cnp.PyArray_NDIM(x)
@@ -554,7 +563,7 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
         p.dims += 1
         d += 1
 
-    if machine is not None and out_ is None:
+    if machine is not None and prepared is None and out_ is None:
         # Only planning: a result of any size needs no memory.
         contiguous(strides, shape, d, cnp.PyArray_DescrFromType(typenum).itemsize)
         p.out = NULL
@@ -607,6 +616,9 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
         set_target(&p, target, channel_axis, &f)
     if residual is not None and target is out and out_ is not None:
         p.epilogue.residual_is_out = residual_overlap(residual, out)
+    if prepared is not None:
+        prepared.problem, prepared.result, prepared.keep = p, out, (w, bias, keep, table)
+        return None
     if machine is not None:
         return describe_plan(&p, machine)
     if cnp.PyArray_SIZE(target) > 0:
@@ -742,3 +754,6 @@ def plan(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residu
     return run(x, as_array(w, "w"), bias, layout, stride, groups, out, dtype, None,
                read_extras(scale, residual, activation, lut, nodata), None,
                {} if machine is None else machine)
+
+
+include "_chain.pxi"

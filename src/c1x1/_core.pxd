@@ -50,10 +50,18 @@ cdef extern from "c1x1.h" nogil:
         ptrdiff_t x_group, w_group, out_group
         const c1x1_weights *packed
 
+    ctypedef struct c1x1_chain:
+        int count, is_planar
+        c1x1_problem whole
+        c1x1_problem *layer
+        void *plan
+
 # NumPy's type number to c1x1_dtype, or -1.
 cdef int dtype_of(int typenum) noexcept
 # Normalises and computes; raises what the status says.
 cdef int execute(c1x1_problem *problem, int threads) except -1
+# The same for layers that follow each other; chain.layer and chain.whole are set.
+cdef int execute_chain(c1x1_chain *chain, int threads) except -1
 # Normalises and plans, as a dict. Reads and writes no data.
 cdef dict describe_plan(c1x1_problem *problem, object machine)
 # How out lies to x: sets problem.overlap and returns it.

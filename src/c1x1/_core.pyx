@@ -7,6 +7,7 @@ core: its tables, its plans, and single kernels.
 
 cimport numpy as cnp
 from numpy cimport ndarray
+from libc.stdlib cimport free, malloc
 from cpython.exc cimport PyErr_CheckSignals
 
 import numpy as np
@@ -67,6 +68,10 @@ cdef extern from "c1x1.h" nogil:
     int c1x1_run_begin(c1x1_run_state *run, const c1x1_problem *problem, const c1x1_plan *plan)
     int c1x1_run(c1x1_run_state *run)
     void c1x1_run_end(c1x1_run_state *run)
+    int c1x1_chain_plan(c1x1_chain *chain, const c1x1_machine *machine, int limit)
+    int c1x1_chain_begin(c1x1_chain *chain)
+    int c1x1_chain_run(c1x1_chain *chain)
+    void c1x1_chain_end(c1x1_chain *chain)
     const char *c1x1_openmp_name()
     const char *c1x1_compiler_name()
     int C1X1_HAS_FMA, C1X1_HAS_AVX2, C1X1_HAS_AVX512, C1X1_HAS_NEON
@@ -198,6 +203,31 @@ cdef int execute(c1x1_problem *problem, int threads) except -1:
                 PyErr_CheckSignals()
     finally:
         c1x1_run_end(&run)
+    return 0
+
+
+cdef int execute_chain(c1x1_chain *chain, int threads) except -1:
+    cdef const c1x1_machine *machine = c1x1_this_machine()
+    cdef int limit = c1x1_threads_available(machine), status
+    if 0 < threads < limit:
+        limit = threads
+    chain.plan = malloc(2 * <size_t>chain.count * sizeof(c1x1_plan))
+    if chain.plan == NULL:
+        raise_status(C1X1_NO_MEMORY)
+    try:
+        raise_status(c1x1_chain_plan(chain, machine, limit))
+        raise_status(c1x1_chain_begin(chain))
+        try:
+            status = C1X1_PAUSED
+            while status == C1X1_PAUSED:
+                with nogil:
+                    status = c1x1_chain_run(chain)
+                if status == C1X1_PAUSED:
+                    PyErr_CheckSignals()
+        finally:
+            c1x1_chain_end(chain)
+    finally:
+        free(chain.plan)
     return 0
 
 

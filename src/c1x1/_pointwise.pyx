@@ -107,6 +107,11 @@ cdef class Pointwise:
         """int: memory that the packed weights take beside the plain ones."""
         return 0 if self.packed is None else self.packed.nbytes
 
+    def parts(self):
+        """What a chain needs of its layers."""
+        return (self.weight, self.bias, self.layout, self.groups_object, self.dtype, self.extras,
+                self.packed)
+
     def __reduce__(self):
         return restore, (np.array(self.weight), None if self.bias is None else np.array(self.bias),
                          {"layout": self.layout, "groups": self.groups, "dtype": self.dtype,

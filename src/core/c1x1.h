@@ -295,6 +295,27 @@ c1x1_status c1x1_run_begin(c1x1_run_state *run, const c1x1_problem *problem, con
 c1x1_status c1x1_run(c1x1_run_state *run);
 void c1x1_run_end(c1x1_run_state *run);
 
+/* ---- chain ---------------------------------------------------------------------------------- */
+
+/* Layers of which each reads what the one before it wrote. */
+typedef struct {
+    int count, is_planar; /* channels first */
+    c1x1_problem whole;   /* x of the first, out of the last, residual, nodata, all pixels */
+    c1x1_problem *layer;  /* [count]; where pixels and results lie is set by c1x1_chain_plan */
+    c1x1_plan *plan;      /* [2 * count]: of a whole block, and of the last of a run */
+    size_t pixels, blocks_per_run, outer; /* of a block; blocks */
+    size_t buffer_bytes, layer_bytes;     /* workspace of one thread */
+    int threads;
+    char *workspace;
+    size_t next;
+} c1x1_chain;
+
+c1x1_status c1x1_chain_plan(c1x1_chain *chain, const c1x1_machine *machine, int thread_limit);
+/* As c1x1_run_begin, c1x1_run and c1x1_run_end. */
+c1x1_status c1x1_chain_begin(c1x1_chain *chain);
+c1x1_status c1x1_chain_run(c1x1_chain *chain);
+void c1x1_chain_end(c1x1_chain *chain);
+
 /* Threads a call may use now: the import-time limit, OpenMP's own, one inside a parallel region. */
 int c1x1_threads_available(const c1x1_machine *machine);
 const char *c1x1_openmp_name(void);

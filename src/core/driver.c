@@ -3,25 +3,11 @@
  * Threads take tasks from one counter, so that none waits for work another could do. They never
  * split k, so no bit of a result depends on their number. Layouts and ISAs are unknown here: there
  * are a, b and c with strides, and the kernels of the plan. */
-#define _POSIX_C_SOURCE 200809L
 #include "finish.h"
 #include "threads.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
-
-static const double SLICE_SECONDS = 0.05;
-
-static double seconds(void) {
-    struct timespec now;
-#ifdef _WIN32
-    timespec_get(&now, TIME_UTC);
-#else
-    clock_gettime(CLOCK_MONOTONIC, &now);
-#endif
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
 
 /* ---- multiply ------------------------------------------------------------------------------- */
 
@@ -327,7 +313,7 @@ static void work(void *context, int index) {
             const block t = find_block(s, i);
             run_block(&w, &t);
         }
-        if (s->deadline > 0 && seconds() > s->deadline)
+        if (s->deadline > 0 && c1x1_seconds() > s->deadline)
             atomic_store_explicit(&s->is_late, 1, memory_order_relaxed);
     }
 }
@@ -379,7 +365,7 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
     }
     if (plan->role == C1X1_SMALL) s.tile_ld = (ptrdiff_t)p->c_out;
     s.tile_plane = (ptrdiff_t)plan->mc * s.tile_ld;
-    s.deadline = s.tasks > 1 ? seconds() + SLICE_SECONDS : 0;
+    s.deadline = s.tasks > 1 ? c1x1_seconds() + C1X1_SLICE_SECONDS : 0;
     atomic_init(&s.next, run->next_task);
     atomic_init(&s.is_late, 0);
     c1x1_threads_run(plan->threads, work, &s);

@@ -13,6 +13,10 @@ int c1x1_threads_from_quota(const char *quota, const char *period);
 /* Before anything else. */
 void c1x1_pool_init(void);
 
+/* A clock, and how long a call computes before it lets the caller look for signals. */
+double c1x1_seconds(void);
+#define C1X1_SLICE_SECONDS 0.05
+
 /* Calls task(context, 0), and task(context, i) with other i below `threads` in as many threads as
  * come in time, each i at most once. A task that a late thread does not get to must be done by the
  * others. */

@@ -1,0 +1,112 @@
+"""Chain: layers applied to one block of pixels after the other, with nothing of full size between."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, SupportsIndex
+
+from numpy.typing import ArrayLike, NDArray
+
+from c1x1 import _api
+from c1x1._pointwise import Pointwise
+
+
+class Chain:
+    """Several `Pointwise` layers as one: a small network at every pixel.
+
+    All layers are applied to a block of pixels that fits the cache before the next block is touched,
+    so that no intermediate image exists. The result has the bits of the layers called one by one.
+
+    Parameters
+    ----------
+    layers : iterable of Pointwise
+        At least one. Each must take as many channels as the one before it gives, and all must have
+        their channels first, or all last.
+
+    Raises
+    ------
+    TypeError
+        Something that is not a `Pointwise`.
+    ValueError
+        No layers, or layers of different layouts.
+
+    Examples
+    --------
+    >>> import numpy as np, c1x1
+    >>> hidden = c1x1.Pointwise(np.eye(3, 2, dtype=np.float32), bias=-1.0, activation="relu")
+    >>> chain = c1x1.Chain([hidden, c1x1.Pointwise(np.ones((2, 1), np.float32))])
+    >>> chain(np.full((4, 4, 3), 3, np.float32))[0, 0]
+    array([4.], dtype=float32)
+    """
+
+    __slots__ = ("_layers", "_parts")
+
+    _layers: tuple[Pointwise, ...]
+    _parts: list[tuple[Any, ...]]
+
+    def __init__(self, layers: Iterable[Pointwise]) -> None:
+        self._layers = tuple(layers)
+        if not self._layers:
+            raise ValueError("a chain needs at least one layer")
+        for index, layer in enumerate(self._layers):
+            if not isinstance(layer, Pointwise):
+                raise TypeError(
+                    f"layer {index} is a {type(layer).__name__}; expected a c1x1.Pointwise"
+                )
+            if _is_last(layer) != _is_last(self._layers[0]):
+                raise ValueError(
+                    f"layer {index} has layout {layer.layout!r} but layer 0 has "
+                    f"{self._layers[0].layout!r}: pass both with the same layout"
+                )
+        self._parts = [layer.parts() for layer in self._layers]
+
+    @property
+    def layers(self) -> tuple[Pointwise, ...]:
+        """The layers, in order."""
+        return self._layers
+
+    def __call__(
+        self,
+        x: ArrayLike,
+        out: NDArray[Any] | None = None,
+        residual: ArrayLike | None = None,
+        stride: SupportsIndex | Sequence[SupportsIndex] = 1,
+        nodata: float | None = None,
+        threads: SupportsIndex | None = None,
+    ) -> NDArray[Any]:
+        """Applies all layers to `x`.
+
+        Parameters
+        ----------
+        x, out, stride, threads
+            As in `conv`. `x` has the layout of the first layer.
+        residual : array_like, optional
+            Added by the last layer, before its activation.
+        nodata : scalar, optional
+            Pixels of `x` that hold it result in it, as in `conv`.
+
+        Returns
+        -------
+        ndarray
+            What the last layer gives.
+        """
+        return _api.run_chain(self._parts, x, out, residual, stride, nodata, threads)
+
+    def __len__(self) -> int:
+        return len(self._layers)
+
+    def __iter__(self) -> Iterator[Pointwise]:
+        return iter(self._layers)
+
+    def __getitem__(self, index: int) -> Pointwise:
+        return self._layers[index]
+
+    def __reduce__(self) -> tuple[type[Chain], tuple[tuple[Pointwise, ...]]]:
+        return Chain, (self._layers,)
+
+    def __repr__(self) -> str:
+        return f"<c1x1.Chain: {', '.join(map(repr, self._layers))}>"
+
+
+def _is_last(layer: Pointwise) -> bool:
+    return layer.layout is None or layer.layout.endswith("C")

@@ -1,0 +1,113 @@
+/* chain.c - layers that follow each other, pixel block by pixel block: what lies between two of them
+ * never leaves the cache. Each layer runs as a call of its own on one thread; threads share out the
+ * blocks. */
+#include "operands.h"
+#include "threads.h"
+
+#include <string.h>
+
+static size_t round_up(size_t a) { return (a + C1X1_LINE - 1) / C1X1_LINE * C1X1_LINE; }
+
+/* ---- run ------------------------------------------------------------------------------------ */
+
+/* Buffers of two threads never share a line, nor lie a multiple of a page apart. */
+static size_t thread_bytes(const c1x1_chain *chain) {
+    const size_t flags = chain->whole.nodata.is_given ? round_up(chain->pixels) : 0;
+    return chain->layer_bytes + 2 * chain->buffer_bytes + flags + 3 * C1X1_LINE;
+}
+
+c1x1_status c1x1_chain_begin(c1x1_chain *chain) {
+    chain->next = 0;
+    chain->workspace = c1x1_allocate((size_t)chain->threads * thread_bytes(chain));
+    return chain->workspace ? C1X1_OK : C1X1_NO_MEMORY;
+}
+
+void c1x1_chain_end(c1x1_chain *chain) {
+    c1x1_release(chain->workspace);
+    chain->workspace = NULL;
+}
+
+typedef struct {
+    const c1x1_chain *chain;
+    atomic_size_t next;
+    atomic_int is_late;
+    double deadline;
+} chain_run;
+
+/* A block of `count` pixels, whose pixels, results and residual begin at x, out and residual. */
+static void run_layers(const c1x1_chain *chain, char *memory, size_t count, const char *x,
+                       char *out, const char *residual) {
+    char *buffer[2] = {memory + chain->layer_bytes,
+                       memory + chain->layer_bytes + chain->buffer_bytes};
+    const int is_rest = count != chain->pixels;
+    for (int i = 0; i < chain->count; i++) {
+        const int is_last = i == chain->count - 1;
+        c1x1_problem l = chain->layer[i];
+        l.x = i == 0 ? x : buffer[(i - 1) & 1];
+        l.out = is_last ? out : buffer[i & 1];
+        if (is_last) l.epilogue.residual = residual;
+        if (l.dims > 0) l.dim[0].size = count;
+        c1x1_run_state run = {
+            .problem = &l, .plan = &chain->plan[2 * i + is_rest], .workspace = memory};
+        while (c1x1_run(&run) == C1X1_PAUSED) continue;
+    }
+}
+
+static void run_block(const c1x1_chain *chain, char *memory, size_t index) {
+    const c1x1_problem *whole = &chain->whole;
+    const c1x1_dim *last = whole->dims ? &whole->dim[whole->dims - 1] : NULL;
+    const ptrdiff_t first = (ptrdiff_t)(index % chain->blocks_per_run * chain->pixels);
+    const size_t run = last ? last->size : 1;
+    const size_t count = smaller(chain->pixels, run - (size_t)first);
+    const char *x = whole->x, *residual = whole->epilogue.residual;
+    char *out = whole->out;
+    size_t outer = index / chain->blocks_per_run;
+    for (int d = whole->dims - 2; d >= 0; d--) {
+        const ptrdiff_t at = (ptrdiff_t)(outer % whole->dim[d].size);
+        outer /= whole->dim[d].size;
+        x += at * whole->dim[d].x_stride;
+        out += at * whole->dim[d].out_stride;
+        if (residual) residual += at * whole->dim[d].residual_stride;
+    }
+    if (last) {
+        x += first * last->x_stride;
+        out += first * last->out_stride;
+        if (residual) residual += first * last->residual_stride;
+    }
+    unsigned char *flags = (unsigned char *)memory + chain->layer_bytes + 2 * chain->buffer_bytes;
+    int has_nodata = 0;
+    if (whole->nodata.is_given) {
+        const c1x1_copy pixels = {count, whole->c_in, last ? last->x_stride : 0, whole->x_channel,
+                                  0};
+        has_nodata = c1x1_scan(whole->x_dtype, flags, x, &pixels, whole->nodata.value);
+    }
+    run_layers(chain, memory, count, x, out, residual);
+    for (size_t i = 0; has_nodata && i < count; i++) {
+        char *to = out + (ptrdiff_t)i * (last ? last->out_stride : 0);
+        for (size_t o = 0; flags[i] && o < whole->c_out; o++, to += whole->out_channel)
+            memcpy(to, whole->nodata.fill, c1x1_dtype_size(whole->out_dtype));
+    }
+}
+
+static void work(void *context, int index) {
+    chain_run *r = context;
+    const c1x1_chain *chain = r->chain;
+    const size_t blocks = chain->outer * chain->blocks_per_run;
+    char *memory = chain->workspace + (size_t)index * thread_bytes(chain);
+    while (!atomic_load_explicit(&r->is_late, memory_order_relaxed)) {
+        const size_t next = atomic_fetch_add_explicit(&r->next, 1, memory_order_relaxed);
+        if (next >= blocks) return;
+        run_block(chain, memory, next);
+        if (c1x1_seconds() > r->deadline)
+            atomic_store_explicit(&r->is_late, 1, memory_order_relaxed);
+    }
+}
+
+c1x1_status c1x1_chain_run(c1x1_chain *chain) {
+    chain_run r = {.chain = chain, .deadline = c1x1_seconds() + C1X1_SLICE_SECONDS};
+    atomic_init(&r.next, chain->next);
+    atomic_init(&r.is_late, 0);
+    c1x1_threads_run(chain->threads, work, &r);
+    chain->next = atomic_load(&r.next);
+    return chain->next < chain->outer * chain->blocks_per_run ? C1X1_PAUSED : C1X1_OK;
+}
