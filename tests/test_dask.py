@@ -7,9 +7,11 @@ thread; a cube larger than all workers' memory goes through two of them.
 from __future__ import annotations
 
 import inspect
+import json
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -454,3 +456,112 @@ def test_without_dask_the_error_names_the_extra():
     done = python("import sys; sys.modules['dask'] = None; import c1x1.dask")
     assert done.returncode == 1
     assert "ImportError: c1x1.dask needs dask.array: pip install 'c1x1[dask]'" in done.stderr
+
+
+# ---- two processes, and a cube larger than their memory ------------------------------------------
+
+WORKER_BYTES = 220 * 10**6
+SLAB = (64, 256, 64)
+SLABS = 108
+
+
+def count_unpickled_layers():
+    """In a worker: from now on, `unpickled` of c1x1._pointwise counts."""
+    from c1x1 import _pointwise
+
+    restore = _pointwise.restore
+    _pointwise.unpickled = 0
+
+    def counting(*arguments):
+        _pointwise.unpickled += 1
+        return restore(*arguments)
+
+    counting.__module__, counting.__qualname__ = "c1x1._pointwise", "restore"
+    _pointwise.restore = counting
+
+
+def tell():
+    """In a worker: what the test asks it when all is done."""
+    import os
+    import resource
+
+    from c1x1 import _pointwise
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
+    return {"pid": os.getpid(), "peak": peak, "unpickled": _pointwise.unpickled}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="peak memory is read as on POSIX")
+def test_a_cube_larger_than_the_memory_of_two_workers(rng, tmp_path):
+    distributed = pytest.importorskip("distributed", reason="distributed is not installed")
+    zarr = pytest.importorskip("zarr", minversion="3", reason="zarr 3 is not installed")
+    psutil = pytest.importorskip("psutil")
+    cube = zarr.create_array(
+        tmp_path / "cube.zarr",
+        shape=(SLABS * SLAB[0], *SLAB[1:]),
+        chunks=SLAB,
+        dtype="f4",
+        compressors=None,
+    )
+    assert cube.nbytes > 2 * WORKER_BYTES
+    for at in range(0, cube.shape[0], SLAB[0]):
+        cube[at : at + SLAB[0]] = rng.random(SLAB, np.float32)
+    w = sample(rng, (64, 6), "f4")
+    connections = len(psutil.Process().net_connections())
+    # The profiler of workers samples frames, and stumbles over some.
+    settings = {"scheduler": "distributed", "distributed.worker.profile.enabled": False}
+    with (
+        dask.config.set(settings),
+        distributed.LocalCluster(
+            n_workers=2,
+            threads_per_worker=1,
+            memory_limit=WORKER_BYTES,
+            dashboard_address=None,
+            local_directory=str(tmp_path),
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        client.run(count_unpickled_layers)
+        pids = {answer["pid"] for answer in client.run(tell).values()}
+        y = c1x1.dask.conv(da.from_zarr(tmp_path / "cube.zarr"), w)
+        y.to_zarr(tmp_path / "result.zarr")
+        answers = client.run(tell).values()
+    # No worker was killed for its memory and started anew.
+    assert {answer["pid"] for answer in answers} == pids
+    assert all(answer["peak"] < WORKER_BYTES for answer in answers), answers
+    # The filters were packed once in each.
+    assert all(answer["unpickled"] <= 1 for answer in answers), answers
+    assert len(psutil.Process().net_connections()) == connections
+
+    result = zarr.open_array(tmp_path / "result.zarr", mode="r")
+    assert result.shape == (*cube.shape[:2], 6) and result.dtype == np.float32
+    for at in range(0, cube.shape[0], SLAB[0]):
+        slab = slice(at, at + SLAB[0])
+        np.testing.assert_array_equal(result[slab], c1x1.conv(cube[slab], w))
+
+
+BENCH = Path(__file__).parents[1] / "bench/dask_cube.py"
+
+
+@pytest.mark.skipif(not BENCH.is_file(), reason="the tests lie without the sources")
+@pytest.mark.skipif(sys.platform == "win32", reason="peak memory is read as on POSIX")
+def test_the_benchmark_runs_and_cleans_up(tmp_path):
+    for name in ("distributed", "zarr"):
+        pytest.importorskip(name, reason=f"{name} is not installed")
+    (tmp_path / "there").mkdir()
+    sizes = ["--gigabytes", "0.02", "--workers", "1", "--megabytes", "400", "--rounds", "1"]
+    done = subprocess.run(
+        [sys.executable, str(BENCH), *sizes, "--where", "there", "--json", "figures.json"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "0.02 GB, 64 bands to 8, 1 workers" in done.stdout
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert figures["seconds"].keys() == {"read", "convolve", "store"}
+    assert not list((tmp_path / "there").iterdir())
