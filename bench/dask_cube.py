@@ -12,7 +12,8 @@ megabytes each:
 
 Rounds are interleaved; the table holds medians, and the most memory that any worker had. What is
 on disk may be in the system's cache: then reading costs what Zarr and dask cost. The files, the
-cube and a result of an eighth of it, are deleted. Needs dask, distributed and zarr 3. POSIX only.
+cube and a result of an eighth of it, are deleted. Needs dask and distributed, 2025.1 or newer, and
+zarr 3. POSIX only.
 """
 
 from __future__ import annotations

@@ -387,6 +387,17 @@ def test_a_residual_meets_its_pixels(rng, monkeypatch, part, is_lazy, stride):
     np.testing.assert_array_equal(y.compute(), expected)
 
 
+def test_an_array_may_be_its_own_residual(rng, monkeypatch):
+    conv = c1x1.conv
+    if "residual" not in KNOWN:
+        monkeypatch.setattr(c1x1.dask, "_conv", fused)
+        conv = fused
+    x, w = sample(rng, (9, 7, 5), "f4"), sample(rng, (5, 5), "f4")
+    lazy = da.from_array(x, chunks=(4, 3, 2))
+    y = c1x1.dask.conv(lazy, w, residual=lazy)
+    np.testing.assert_array_equal(y.compute(), conv(x, w, residual=x))
+
+
 def test_a_residual_of_a_result_without_channels(rng, monkeypatch):
     conv = c1x1.conv
     if "residual" not in KNOWN:
@@ -465,6 +476,12 @@ SLAB = (64, 256, 64)
 SLABS = 108
 
 
+def need_a_cluster_and_zarr():
+    """Skips without them; zarr 3 is known to dask from 2025.1 on."""
+    for name, version in {"dask": "2025.1", "distributed": "2025.1", "zarr": "3"}.items():
+        pytest.importorskip(name, minversion=version, reason=f"needs {name} {version} or newer")
+
+
 def count_unpickled_layers():
     """In a worker: from now on, `unpickled` of c1x1._pointwise counts."""
     from c1x1 import _pointwise
@@ -495,8 +512,10 @@ def tell():
 
 @pytest.mark.skipif(sys.platform == "win32", reason="peak memory is read as on POSIX")
 def test_a_cube_larger_than_the_memory_of_two_workers(rng, tmp_path):
-    distributed = pytest.importorskip("distributed", reason="distributed is not installed")
-    zarr = pytest.importorskip("zarr", minversion="3", reason="zarr 3 is not installed")
+    need_a_cluster_and_zarr()
+    import distributed
+    import zarr
+
     psutil = pytest.importorskip("psutil")
     cube = zarr.create_array(
         tmp_path / "cube.zarr",
@@ -548,8 +567,7 @@ BENCH = Path(__file__).parents[1] / "bench/dask_cube.py"
 @pytest.mark.skipif(not BENCH.is_file(), reason="the tests lie without the sources")
 @pytest.mark.skipif(sys.platform == "win32", reason="peak memory is read as on POSIX")
 def test_the_benchmark_runs_and_cleans_up(tmp_path):
-    for name in ("distributed", "zarr"):
-        pytest.importorskip(name, reason=f"{name} is not installed")
+    need_a_cluster_and_zarr()
     (tmp_path / "there").mkdir()
     sizes = ["--gigabytes", "0.02", "--workers", "1", "--megabytes", "400", "--rounds", "1"]
     done = subprocess.run(
