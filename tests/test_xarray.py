@@ -106,14 +106,13 @@ def test_the_image_is_neither_copied_nor_transposed(rng, monkeypatch):
     assert y.data.flags.c_contiguous
 
 
-def test_a_chunked_result_is_lazy(kind, rng):
-    if kind == "numpy":
-        pytest.skip("only where there are chunks")
+def test_a_chunked_result_is_lazy(rng):
+    pytest.importorskip("dask.array", reason="dask is not installed: pip install c1x1[dask]")
 
     def fail(block):
         raise AssertionError("computed")
 
-    da = scene(rng, kind)
+    da = scene(rng, "dask")
     da = da.copy(data=da.data.map_blocks(fail, meta=da.data._meta))
     y = c1x1.xarray.conv(da, filters(rng))
     assert y.chunks == ((6,), (2, 2, 1), (2, 1))
@@ -368,16 +367,18 @@ def test_a_keyword_is_passed_on_or_refused_at_once(rng, kind, keyword, value):
 
 
 @pytest.mark.parametrize("dims", [("x", "out", "y"), ("y",), (), ("out",)], ids=str)
-@pytest.mark.parametrize("is_lazy", [False, True], ids=["in memory", "lazy"])
-def test_a_residual_is_aligned_by_name(rng, kind, monkeypatch, dims, is_lazy):
+@pytest.mark.parametrize("kinds", ["numpy numpy", "dask numpy", "dask dask"])
+def test_a_residual_is_aligned_by_name(rng, monkeypatch, dims, kinds):
+    kind, residual_kind = kinds.split()
+    if kind == "dask":
+        pytest.importorskip("dask.array", reason="dask is not installed: pip install c1x1[dask]")
+
     def fused(x, w, bias=None, *, residual=None, **keywords):
         return c1x1.conv(x, w, bias, **keywords) + residual
 
     def without(x, w, bias=None, *, residual=None, **keywords):
         return fused(x, w, bias, residual=0 if residual is None else residual, **keywords)
 
-    if is_lazy and kind == "numpy":
-        pytest.skip("refused: see below")
     if "residual" not in KNOWN:
         monkeypatch.setattr(c1x1.xarray, "_conv", fused)
         if kind == "dask":
@@ -386,9 +387,8 @@ def test_a_residual_is_aligned_by_name(rng, kind, monkeypatch, dims, is_lazy):
     sizes = {"x": 3, "out": 3, "y": 5}
     shape = tuple(sizes[d] for d in dims)
     residual = xr.DataArray(rng.integers(0, 9, shape).astype("f4"), dims=dims)
-    y = c1x1.xarray.conv(
-        da, w, output_dim="out", residual=residual.chunk() if is_lazy else residual
-    )
+    given = residual.chunk() if residual_kind == "dask" else residual
+    y = c1x1.xarray.conv(da, w, output_dim="out", residual=given)
     assert y.dims == ("out", "y", "x")
     by_name = xr.DataArray(whole(da, w), dims=("out", "y", "x")) + residual
     np.testing.assert_allclose(y.values, by_name.values, rtol=1e-5, atol=1e-4)
