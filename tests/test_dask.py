@@ -6,7 +6,6 @@ thread; a cube larger than all workers' memory goes through two of them.
 
 from __future__ import annotations
 
-import inspect
 import json
 import pickle
 import subprocess
@@ -22,14 +21,6 @@ dask = pytest.importorskip("dask", reason="dask is not installed: pip install c1
 da = pytest.importorskip("dask.array", reason="dask is not installed: pip install c1x1[dask]")
 
 import c1x1.dask  # noqa: E402
-
-KNOWN = set(inspect.signature(c1x1.conv).parameters)
-
-
-def needs(*names):
-    """Skips while conv lacks a keyword; c1x1.dask.conv passes it on once there is one."""
-    missing = [name for name in names if name not in KNOWN]
-    return pytest.mark.skipif(bool(missing), reason=f"c1x1.conv has no {', '.join(missing)} yet")
 
 
 @pytest.fixture(autouse=True)
@@ -211,7 +202,7 @@ def test_each_chunk_is_computed_on_one_thread(rng, monkeypatch):
     monkeypatch.setattr(c1x1.dask, "Pointwise", Spy)
     x = da.from_array(sample(rng, (8, 8, 3), "f4"), chunks=(4, 4, 3))
     c1x1.dask.conv(x, sample(rng, (3, 2), "f4")).compute()
-    assert seen == [{"threads": 1}] * 4
+    assert [keywords["threads"] for keywords in seen] == [1] * 4
 
 
 def test_nothing_is_computed_before_it_is_asked_for():
@@ -312,52 +303,50 @@ def test_an_error_about_an_unknown_shape_says_so():
     assert error.value.__notes__ == ["Axes of unknown size stand here as 1."]
 
 
-# ---- keywords that conv may or may not know ------------------------------------------------------
+# ---- what follows the sums -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("keyword", "value"),
+    ("dtype", "keywords"),
     [
-        ("scale", 2.0),
-        ("residual", 1.0),
-        ("activation", "relu"),
-        ("lut", np.ones(256, "f4")),
-        ("nodata", 0),
-        ("precision", "high"),
-        ("reproducible", True),
+        ("f4", {"scale": 2.0, "activation": "relu"}),
+        ("f4", {"scale": np.arange(5.0), "activation": ("prelu", np.linspace(0, 1, 5))}),
+        ("u1", {"lut": np.linspace(0, 1, 256, dtype="f4")}),
+        ("u1", {"lut": np.arange(12 * 256).reshape(12, 256) % 77}),
+        ("u1", {"nodata": 3}),
+        ("f4", {"nodata": np.nan, "reproducible": True}),
+        ("f4", {"precision": "medium", "reproducible": True}),
+        ("i1", {"scale": 0.1, "dtype": "u1"}),
     ],
+    ids=lambda value: "-".join(value) if isinstance(value, dict) else value,
 )
-def test_a_keyword_is_passed_on_or_refused_at_once(rng, keyword, value):
-    x = sample(rng, (6, 5, 12), "u1" if keyword == "lut" else "f4")
-    if keyword in KNOWN:
-        check(x, W, chunks=(4, 3, 12), **{keyword: value})
-    else:
-        with pytest.raises(TypeError, match=f"unexpected keyword argument '{keyword}'"):
-            c1x1.dask.conv(da.from_array(x), W, **{keyword: value})
+def test_every_keyword_of_conv(rng, dtype, keywords):
+    x = sample(rng, (13, 10, 12), dtype)
+    w = sample(rng, (12, 5), "i1" if "dtype" in keywords else "f4")
+    if np.isnan(keywords.get("nodata", 0)):
+        x[::3, ::4, 1] = np.nan
+    check(x, w, sample(rng, 5, "f4"), chunks=(4, 3, 5), **keywords)
+    check(x, w[:, :1], chunks=(4, 3, 5), **{**keywords, "scale": 1.0, "activation": None})
 
 
-def test_defaults_need_not_be_known(rng):
-    defaults = {
-        "scale": None,
-        "residual": None,
-        "activation": None,
-        "lut": None,
-        "nodata": None,
-        "precision": "".join(["high", "est"]),
-        "reproducible": False,
-    }
-    x = sample(rng, (6, 5, 12), "f4")
-    y = c1x1.dask.conv(da.from_array(x, chunks=(4, 3, 12)), W, **defaults)
-    np.testing.assert_array_equal(y.compute(), c1x1.conv(x, W))
-
-
-def fused(x, w, bias=None, *, scale=None, residual=None, nodata=None, out=None, **keywords):
-    """What conv will do with these, told by the conv there is; scale comes before bias."""
-    y = c1x1.conv(x, w, **keywords)
-    for term in (scale, bias, residual):
-        if term is not None:
-            y = y * term if term is scale else y + term
-    return y
+@pytest.mark.parametrize(
+    "keywords",
+    [
+        {"scale": np.ones(4)},
+        {"activation": "softmax"},
+        {"activation": ("clip", 1)},
+        {"lut": np.ones(256)},
+        {"precision": "low"},
+        {"residual": "text"},
+    ],
+    ids=str,
+)
+def test_what_conv_refuses_of_these_is_refused_at_once(keywords):
+    with pytest.raises((ValueError, TypeError)) as whole:
+        c1x1.conv(np.zeros(X.shape, X.dtype), W, **keywords)
+    with pytest.raises(type(whole.value)) as lazy:
+        c1x1.dask.conv(X, W, **keywords)
+    assert str(lazy.value) == str(whole.value)
 
 
 RESIDUALS = {
@@ -373,48 +362,32 @@ RESIDUALS = {
 @pytest.mark.parametrize("is_lazy", [True, False], ids=["lazy", "in memory"])
 @pytest.mark.parametrize("part", RESIDUALS.values(), ids=RESIDUALS)
 @pytest.mark.parametrize("stride", [1, 2])
-def test_a_residual_meets_its_pixels(rng, monkeypatch, part, is_lazy, stride):
-    conv = c1x1.conv
-    if "residual" not in KNOWN:
-        monkeypatch.setattr(c1x1.dask, "_conv", fused)
-        conv = fused
+def test_a_residual_meets_its_pixels(rng, part, is_lazy, stride):
     x, w = sample(rng, (13, 10, 6), "f4"), sample(rng, (6, 5), "f4")
     whole = sample(rng, (13, 10, 5), "f4")[::stride, ::stride][part]
     residual = da.from_array(whole, chunks=(3,) * np.ndim(whole)) if is_lazy else whole
     y = c1x1.dask.conv(da.from_array(x, chunks=(4, 5, 3)), w, stride=stride, residual=residual)
-    expected = conv(x, w, stride=stride, residual=whole)
+    expected = c1x1.conv(x, w, stride=stride, residual=whole)
     assert y.shape == expected.shape and y.dtype == expected.dtype
     np.testing.assert_array_equal(y.compute(), expected)
 
 
-def test_an_array_may_be_its_own_residual(rng, monkeypatch):
-    conv = c1x1.conv
-    if "residual" not in KNOWN:
-        monkeypatch.setattr(c1x1.dask, "_conv", fused)
-        conv = fused
+def test_an_array_may_be_its_own_residual(rng):
     x, w = sample(rng, (9, 7, 5), "f4"), sample(rng, (5, 5), "f4")
     lazy = da.from_array(x, chunks=(4, 3, 2))
     y = c1x1.dask.conv(lazy, w, residual=lazy)
-    np.testing.assert_array_equal(y.compute(), conv(x, w, residual=x))
+    np.testing.assert_array_equal(y.compute(), c1x1.conv(x, w, residual=x))
 
 
-def test_a_residual_of_a_result_without_channels(rng, monkeypatch):
-    conv = c1x1.conv
-    if "residual" not in KNOWN:
-        monkeypatch.setattr(c1x1.dask, "_conv", fused)
-        conv = fused
+def test_a_residual_of_a_result_without_channels(rng):
     x, w, r = sample(rng, (6, 9, 5), "f4"), sample(rng, 6, "f4"), sample(rng, (9, 5), "f4")
     y = c1x1.dask.conv(
         da.from_array(x, chunks=(6, 4, 5)), w, layout="CHW", residual=da.from_array(r, chunks=2)
     )
-    np.testing.assert_array_equal(y.compute(), conv(x, w, layout="CHW", residual=r))
+    np.testing.assert_array_equal(y.compute(), c1x1.conv(x, w, layout="CHW", residual=r))
 
 
-def test_a_residual_of_unknown_sizes(rng, monkeypatch):
-    conv = c1x1.conv
-    if "residual" not in KNOWN:
-        monkeypatch.setattr(c1x1.dask, "_conv", fused)
-        conv = fused
+def test_a_residual_of_unknown_sizes(rng):
     x, w, r = sample(rng, (20, 6), "f4"), sample(rng, (6, 5), "f4"), sample(rng, (20, 5), "f4")
     keep = x[:, 0] > 0
     lazy_keep = da.from_array(keep, chunks=6)
@@ -423,7 +396,7 @@ def test_a_residual_of_unknown_sizes(rng, monkeypatch):
         w,
         residual=da.from_array(r, chunks=(6, 5))[lazy_keep],
     )
-    np.testing.assert_array_equal(y.compute(), conv(x[keep], w, residual=r[keep]))
+    np.testing.assert_array_equal(y.compute(), c1x1.conv(x[keep], w, residual=r[keep]))
     with pytest.raises(ValueError, match="residual has shape"):
         c1x1.dask.conv(da.from_array(x, chunks=(6, 3))[lazy_keep], w, residual=r)
 
@@ -434,7 +407,6 @@ def test_a_residual_that_does_not_fit(shape):
         c1x1.dask.conv(X, W, residual=np.ones(shape, "f4"))
 
 
-@needs("scale", "activation", "residual")
 def test_everything_at_once(rng):
     x, w = sample(rng, (13, 10, 6), "f4"), sample(rng, (6, 5), "f4")
     r, scale, bias = sample(rng, (13, 10, 5), "f4"), sample(rng, 5, "f4"), sample(rng, 5, "f4")

@@ -99,9 +99,8 @@ PYTHON_EDGES = {
     "_explain": {"", "_api", "_core", "_info", "_pointwise"},
     "_selftest": {"", "_api", "_core", "_info", "_pointwise"},
     "_demo": {"", "_api", "_core", "_explain", "_info", "_png", "_pointwise"},
-    "_keywords": set(),
-    "dask": {"_api", "_keywords", "_pointwise"},
-    "xarray": {"_api", "_keywords", "dask"},
+    "dask": {"_api", "_pointwise"},
+    "xarray": {"_api", "dask"},
     "__init__": {"_api", "_core", "_explain", "_info", "_pointwise"},
     "__main__": {"", "_api", "_core", "_demo", "_explain", "_info", "_pointwise", "_selftest"},
 }

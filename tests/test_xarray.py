@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import subprocess
 import sys
@@ -17,7 +16,6 @@ pd = pytest.importorskip("pandas")
 
 import c1x1.xarray  # noqa: E402
 
-KNOWN = set(inspect.signature(c1x1.conv).parameters)
 BANDS = ["blue", "green", "red", "nir"]
 SIZES = {"time": 2, "band": 4, "y": 5, "x": 3}
 
@@ -348,41 +346,42 @@ def test_arrays_that_would_lose_something_are_refused(rng):
         c1x1.xarray.conv(da, filters(rng))
 
 
-# ---- keywords that conv may or may not know ------------------------------------------------------
+# ---- what follows the sums -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("keyword", "value"),
-    [("scale", 2.0), ("activation", "relu"), ("nodata", 0), ("precision", "high"),
-     ("reproducible", True), ("residual", 1.0)],
-)  # fmt: skip
-def test_a_keyword_is_passed_on_or_refused_at_once(rng, kind, keyword, value):
-    da, w = scene(rng, kind), filters(rng)
-    if keyword in KNOWN:
-        y = c1x1.xarray.conv(da, w, **{keyword: value})
-        np.testing.assert_array_equal(y.values, whole(da, w, **{keyword: value}))
-    else:
-        with pytest.raises(TypeError, match=f"unexpected keyword argument '{keyword}'"):
-            c1x1.xarray.conv(da, w, **{keyword: value})
+    "keywords",
+    [
+        {"scale": 2.0, "activation": "relu"},
+        {"lut": np.linspace(0, 1, 256, dtype="f4")},
+        {"nodata": 3, "precision": "high", "reproducible": True},
+    ],
+    ids="-".join,
+)
+@pytest.mark.parametrize("dims", [("band", "y", "x"), ("y", "x", "band")])
+def test_every_keyword_of_conv(rng, kind, dims, keywords):
+    da, w = scene(rng, kind, dims, dtype="u1"), filters(rng)
+    y = c1x1.xarray.conv(da, w, np.arange(6), **keywords)
+    np.testing.assert_array_equal(y.values, whole(da, w, np.arange(6), **keywords))
+
+
+def test_scale_with_names(rng):
+    da, plain = scene(rng), filters(rng, 3)
+    w = xr.DataArray(plain, dims=("band", "out"), coords={"out": ["a", "b", "c"]})
+    scale = xr.DataArray([1.0, 2.0, 3.0], dims="out", coords={"out": ["a", "b", "c"]})
+    y = c1x1.xarray.conv(da, w, scale=scale)
+    np.testing.assert_array_equal(y.values, whole(da, plain, scale=[1.0, 2.0, 3.0]))
+    with pytest.raises(ValueError, match=r"scale and the result .*in another order"):
+        c1x1.xarray.conv(da, w, scale=scale[::-1])
 
 
 @pytest.mark.parametrize("dims", [("x", "out", "y"), ("y",), (), ("out",)], ids=str)
 @pytest.mark.parametrize("kinds", ["numpy numpy", "dask numpy", "dask dask"])
-def test_a_residual_is_aligned_by_name(rng, monkeypatch, dims, kinds):
+def test_a_residual_is_aligned_by_name(rng, dims, kinds):
     kind, residual_kind = kinds.split()
     if kind == "dask":
         pytest.importorskip("dask.array", reason="dask is not installed: pip install c1x1[dask]")
 
-    def fused(x, w, bias=None, *, residual=None, **keywords):
-        return c1x1.conv(x, w, bias, **keywords) + residual
-
-    def without(x, w, bias=None, *, residual=None, **keywords):
-        return fused(x, w, bias, residual=0 if residual is None else residual, **keywords)
-
-    if "residual" not in KNOWN:
-        monkeypatch.setattr(c1x1.xarray, "_conv", fused)
-        if kind == "dask":
-            monkeypatch.setattr("c1x1.dask._conv", without)
     da, w = scene(rng, kind), filters(rng, 3)
     sizes = {"x": 3, "out": 3, "y": 5}
     shape = tuple(sizes[d] for d in dims)

@@ -5,19 +5,16 @@
 
 from __future__ import annotations
 
-import copy
-import functools
 import math
 import operator
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, SupportsIndex
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from c1x1 import _api
 from c1x1._api import conv as _conv
-from c1x1._keywords import given
 from c1x1._pointwise import Pointwise
 
 try:
@@ -43,8 +40,8 @@ def conv(
     residual: da.Array | ArrayLike | None = None,
     activation: str | tuple[Any, ...] | None = None,
     lut: ArrayLike | None = None,
-    nodata: complex | None = None,
-    precision: str = "highest",
+    nodata: float | None = None,
+    precision: Literal["highest", "high", "medium"] = "highest",
     reproducible: bool = False,
 ) -> da.Array:
     """1x1 (pointwise) convolution of a dask array, in memory for a few chunks at a time.
@@ -109,16 +106,15 @@ def conv(
             "array has masked chunks, whose masks would be lost: "
             "pass dask.array.ma.filled(array, value)"
         )
-    words = given(
-        groups=groups,
-        dtype=dtype,
-        scale=scale,
-        activation=activation,
-        lut=lut,
-        nodata=nodata,
-        precision=precision,
-        reproducible=reproducible,
-    )
+    words: dict[str, Any] = {
+        "groups": groups,
+        "dtype": dtype,
+        "scale": scale,
+        "activation": activation,
+        "lut": lut,
+        "precision": precision,
+        "reproducible": reproducible,
+    }
     in_memory = {"w": w, "bias": bias, **words}
     if not isinstance(residual, da.Array):
         in_memory["residual"] = residual
@@ -135,7 +131,7 @@ def conv(
     empty = without_pixels(array, axes, channel_axis)
     try:
         # conv itself tells what comes of these arguments, from an image without pixels.
-        sample = _conv(empty, w, bias, layout=layout, stride=steps, **words)
+        sample = _conv(empty, w, bias, layout=layout, stride=steps, nodata=nodata, **words)
     except ValueError:
         refuse_whole(array, w, layout, steps, groups)
         raise
@@ -152,15 +148,15 @@ def conv(
         addend = align(residual, [chunks[a] for a in result_axes])
         addend_axes = result_axes[len(result_axes) - addend.ndim :]
         others = [addend, addend_axes]
-        more = words | {"residual": without_pixels(addend, addend_axes, channel_axis)}
-        sample = _conv(empty, w, bias, layout=layout, **more)
+        no_addend = without_pixels(addend, addend_axes, channel_axis)
+        sample = _conv(empty, w, bias, layout=layout, residual=no_addend, nodata=nodata, **words)
 
     return da.blockwise(
         convolve_chunk,
         result_axes,
         array,
         axes,
-        make_operation(w, bias, layout, words, has_residual=residual is not None),
+        make_layer(w, bias, layout, array.dtype, words),
         None,
         *others,
         token="c1x1-conv",
@@ -168,6 +164,7 @@ def conv(
         align_arrays=False,
         dtype=sample.dtype,
         meta=np.empty((0,) * sample.ndim, sample.dtype),
+        nodata=nodata,
         is_listed=drops_channel_axis,
     )
 
@@ -261,31 +258,22 @@ def align(residual: Any, chunks: Sequence[tuple[float, ...]]) -> da.Array:
     return residual.rechunk(wanted) if wanted else residual
 
 
-def make_operation(
-    w: Any, bias: Any, layout: str | None, words: dict[str, Any], *, has_residual: bool
+def make_layer(
+    w: Any, bias: Any, layout: str | None, x_dtype: np.dtype[Any], words: dict[str, Any]
 ) -> Any:
-    """What is done to each chunk, as a task of its own: a worker fetches and unpickles it once."""
-    plain = {name: words[name] for name in ("groups", "dtype") if name in words}
-    layer = Pointwise(w, bias, layout=layout, **plain)
-    operation: Callable[..., Any] = layer
-    if has_residual or words.keys() != plain.keys():
-        # Keywords that Pointwise does not take; its weights are copies.
-        operation = functools.partial(
-            _conv, w=layer.weight, bias=layer.bias, layout=layout, **copy.deepcopy(words)
-        )
-    token = tokenize(layer.weight, layer.bias, layout, words, has_residual)
-    return delayed(operation, name=f"c1x1-operation-{token}", traverse=False)
+    """The filters as a task of their own: a worker fetches and packs them once."""
+    layer = Pointwise(w, bias, layout=layout, x_dtype=x_dtype, **words)
+    token = tokenize(layer.weight, layer.bias, layout, str(x_dtype), words)
+    return delayed(layer, name=f"c1x1-layer-{token}", traverse=False)
 
 
 # ---- in a worker ---------------------------------------------------------------------------------
 
 
 def convolve_chunk(
-    chunk: Any, operation: Callable[..., NDArray[Any]], *residual: Any, is_listed: bool
+    chunk: Any, layer: Pointwise, *residual: Any, nodata: float | None, is_listed: bool
 ) -> NDArray[Any]:
     """One chunk; `is_listed` where dask hands over the list of all chunks along the channels."""
     if is_listed:
         (chunk,) = chunk
-    if residual:
-        return operation(chunk, residual=residual[0], threads=1)
-    return operation(chunk, threads=1)
+    return layer(chunk, residual=residual[0] if residual else None, nodata=nodata, threads=1)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Hashable
-from typing import Any, SupportsIndex
+from typing import Any, Literal, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from c1x1._api import conv as _conv
-from c1x1._keywords import given
 
 try:
     import xarray as xr
@@ -38,8 +37,8 @@ def conv(
     residual: xr.DataArray | ArrayLike | None = None,
     activation: str | tuple[Any, ...] | None = None,
     lut: ArrayLike | None = None,
-    nodata: complex | None = None,
-    precision: str = "highest",
+    nodata: float | None = None,
+    precision: Literal["highest", "high", "medium"] = "highest",
     reproducible: bool = False,
     keep_attrs: bool | None = None,
 ) -> xr.DataArray:
@@ -130,18 +129,17 @@ def conv(
     frame = make_frame(da, dim, out, weights, labels)
 
     axis = da.dims.index(dim)
-    words = given(
-        groups=groups,
-        dtype=dtype,
-        scale=read_vector(scale, "scale", frame, out),
-        activation=activation,
-        lut=lut,
-        nodata=nodata,
-        precision=precision,
-        reproducible=reproducible,
-    )
-    if residual is not None:
-        words["residual"] = read_residual(residual, da, frame)
+    words: dict[str, Any] = {
+        "groups": groups,
+        "dtype": dtype,
+        "scale": read_vector(scale, "scale", frame, out),
+        "activation": activation,
+        "lut": lut,
+        "nodata": nodata,
+        "precision": precision,
+        "reproducible": reproducible,
+        "residual": read_residual(residual, da, frame),
+    }
     y = choose_conv(da)(
         da.data,
         # conv takes the filters of an image whose channels are not last as (C_out, C_in).
