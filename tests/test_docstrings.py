@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import re
 from pathlib import Path
 
@@ -21,6 +22,15 @@ def test_examples(name):
     assert sum(len(test.examples) for test in tests) > 0
     for test in tests:
         assert runner.run(test).failed == 0
+
+
+@pytest.mark.parametrize("name", ["dask", "xarray"])
+def test_examples_of_what_is_imported_apart(name):
+    pytest.importorskip("dask.array" if name == "dask" else name)
+    module = importlib.import_module(f"c1x1.{name}")
+    (test,) = doctest.DocTestFinder(recurse=False).find(module.conv, name, module=False, globs={})
+    assert test.examples
+    assert doctest.DocTestRunner().run(test).failed == 0
 
 
 @pytest.mark.skipif(not README.is_file(), reason="the tests lie without the README")

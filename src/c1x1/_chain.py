@@ -1,4 +1,4 @@
-"""Chain: layers applied to one block of pixels after the other, with nothing of full size between."""
+"""Chain: all layers on one block of pixels before the next, with nothing of full size between."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from c1x1._pointwise import Pointwise
 class Chain:
     """Several `Pointwise` layers as one: a small network at every pixel.
 
-    All layers are applied to a block of pixels that fits the cache before the next block is touched,
-    so that no intermediate image exists. The result has the bits of the layers called one by one.
+    All layers are applied to a block of pixels that fits the cache before the next is touched, so
+    that no intermediate image exists. The result has the bits of the layers called one by one.
 
     Parameters
     ----------
