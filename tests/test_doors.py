@@ -440,11 +440,14 @@ def test_onnx_an_add_that_is_no_bias_stays_out(model, rng):
         assert c1x1.Pointwise.from_onnx(proto, node).bias is None
     with refuses(ValueError, "node Add 'y' is no Conv, Gemm or MatMul, nor the Add of one's bias"):
         c1x1.Pointwise.from_onnx(proto, "y")
-    # Per row, not per channel; and a sum that others see too.
-    for values, outputs in ((np.ones((3, 1)), None), (np.ones(3), ["y", "sum"])):
+    # Per row, not per channel; a sum that is a result of the model; one with another user.
+    cases = [(np.ones((3, 1)), None), (np.ones(3), ["y", "sum"]), (np.ones(3), ["y", "z"])]
+    for values, outputs in cases:
         other = Model(model.onnx)
         other.node("MatMul", ["x", other.constant("w", np.eye(3))], "sum")
         other.node("Add", ["sum", other.constant("b", values)], "y")
+        if outputs == ["y", "z"]:
+            other.node("Relu", ["sum"], "z")
         proto = other.proto(2, np.float64, outputs)
         assert c1x1.Pointwise.from_onnx(proto).bias is None
 
@@ -790,6 +793,9 @@ def test_folding_a_matrix_of_one_channel_or_one_filter():
     np.testing.assert_array_equal(single(six), layer((six - 1) / 2))
     with refuses(ValueError, "w of shape (1, 1, 6) may be one filter or 6 of them: pass mean with"):
         layer.fold_normalization(1.0, 2.0)
+    # In an image of three axes, w of two is no filter.
+    layer = c1x1.Pointwise(w[0], layout="HWC")
+    np.testing.assert_array_equal(layer.fold_normalization(1.0, 2.0)(one), layer((one - 1) / 2))
     layer = c1x1.Pointwise(w, np.arange(6.0))
     np.testing.assert_array_equal(layer.fold_normalization(1.0, 2.0)(one), layer((one - 1) / 2))
 
@@ -925,6 +931,7 @@ def by_hand(made, x_q):
 QUANTIZED = [
     {},
     {"w_scale": 0.03},
+    {"w_scale": 0.005},
     {"w_scale": np.linspace(0.01, 0.06, 6)},
     {"y_scale": 0.03, "y_zero_point": 7},
     {"y_scale": 0.03, "y_zero_point": 100, "dtype": np.uint8},
@@ -946,6 +953,7 @@ def quantized_reference(w, bias, x, made, options, groups=1):
     """The layer on real numbers, with weights as they were quantized."""
     step = options.get("w_scale", np.where(abs(w).max(axis=0) == 0, 1, abs(w).max(axis=0) / 127))
     rounded = made["w"].astype(np.float64).reshape(w.shape) * step
+    assert made["w"].min() >= -127
     assert np.abs(rounded - np.clip(w, -127 * step, 127 * step)).max() <= np.max(step) / 2 + 1e-7
     count = 6 // groups
     parts = [
