@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import operator
 import re
 from pathlib import Path
 
+import frameworks
 import pytest
 
 import c1x1
@@ -14,11 +16,29 @@ import c1x1
 README = Path(__file__).parents[1] / "README.md"
 
 
-@pytest.mark.parametrize("name", ["conv", "Pointwise", "explain", "info"])
+# Names, and the package that the examples use.
+NAMES = {
+    "conv": None,
+    "Pointwise": None,
+    "Pointwise.fold_batchnorm": None,
+    "Pointwise.fold_normalization": None,
+    "Pointwise.quantize": None,
+    "Pointwise.from_torch": "torch",
+    "Pointwise.from_keras": "keras",
+    "Pointwise.from_onnx": "onnx",
+    "Pointwise.from_sklearn": "sklearn",
+    "explain": None,
+    "info": None,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_examples(name):
+    if NAMES[name] is not None:
+        frameworks.need(NAMES[name])
     finder = doctest.DocTestFinder(recurse=False)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
-    tests = finder.find(getattr(c1x1, name), name, module=False, globs={})
+    tests = finder.find(operator.attrgetter(name)(c1x1), name, module=False, globs={})
     assert sum(len(test.examples) for test in tests) > 0
     for test in tests:
         assert runner.run(test).failed == 0

@@ -58,6 +58,11 @@ class Chain:
                     f"layer {index} has layout {layer.layout!r} but layer 0 has "
                     f"{self._layers[0].layout!r}: pass both with the same layout"
                 )
+            if index > 0 and layer.stride != 1:
+                raise ValueError(
+                    f"layer {index} has stride {layer.stride}; only the first layer of a chain may "
+                    "skip pixels"
+                )
         self._parts = [layer.parts() for layer in self._layers]
 
     @property
@@ -70,7 +75,7 @@ class Chain:
         x: ArrayLike,
         out: NDArray[Any] | None = None,
         residual: ArrayLike | None = None,
-        stride: SupportsIndex | Sequence[SupportsIndex] = 1,
+        stride: SupportsIndex | Sequence[SupportsIndex] | None = None,
         nodata: float | None = None,
         threads: SupportsIndex | None = None,
     ) -> NDArray[Any]:
@@ -79,7 +84,7 @@ class Chain:
         Parameters
         ----------
         x, out, stride, threads
-            As in `conv`. `x` has the layout of the first layer.
+            As in `conv`. `x` has the layout of the first layer, and its stride unless one is given.
         residual : array_like, optional
             Added by the last layer, before its activation.
         nodata : scalar, optional
@@ -90,6 +95,7 @@ class Chain:
         ndarray
             What the last layer gives.
         """
+        stride = self._layers[0].stride if stride is None else stride
         return _api.run_chain(self._parts, x, out, residual, stride, nodata, threads)
 
     def __len__(self) -> int:

@@ -1,7 +1,8 @@
 """Types of the layer whose weights are packed once."""
 
+import os
 from collections.abc import Sequence
-from typing import Any, Literal, SupportsIndex
+from typing import Any, Literal, Self, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -47,16 +48,46 @@ class Pointwise:
     @property
     def x_dtype(self) -> np.dtype[Any] | None: ...
     @property
+    def stride(self) -> int | tuple[int, ...]: ...
+    @property
     def packed_bytes(self) -> int: ...
     def __call__(
         self,
         x: ArrayLike,
         out: NDArray[Any] | None = None,
         residual: ArrayLike | None = None,
-        stride: SupportsIndex | Sequence[SupportsIndex] = 1,
+        stride: SupportsIndex | Sequence[SupportsIndex] | None = None,
         nodata: float | None = None,
         threads: SupportsIndex | None = None,
     ) -> NDArray[Any]: ...
     def parts(self) -> tuple[Any, ...]: ...
+    @classmethod
+    def from_torch(cls, module: Any) -> Self: ...
+    @classmethod
+    def from_keras(cls, layer: Any) -> Self: ...
+    @classmethod
+    def from_onnx(
+        cls, model_or_path: Any | str | os.PathLike[str], node: str | SupportsIndex | None = None
+    ) -> Self: ...
+    @classmethod
+    def from_sklearn(cls, estimator: Any) -> Self: ...
+    def fold_batchnorm(
+        self,
+        gamma: ArrayLike | None,
+        beta: ArrayLike | None,
+        mean: ArrayLike,
+        var: ArrayLike,
+        eps: float,
+    ) -> Self: ...
+    def fold_normalization(self, mean: ArrayLike, std: ArrayLike) -> Self: ...
+    def quantize(
+        self,
+        x_scale: float,
+        x_zero_point: int,
+        w_scale: ArrayLike | None = None,
+        y_scale: float | None = None,
+        y_zero_point: int = 0,
+        dtype: DTypeLike = ...,
+    ) -> Self: ...
     def __copy__(self) -> Pointwise: ...
     def __deepcopy__(self, memo: dict[int, Any]) -> Pointwise: ...

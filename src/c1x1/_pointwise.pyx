@@ -9,6 +9,8 @@ from c1x1._api cimport (Extras, as_array, check_promises, filters, layout_is_cha
                         pack_filters, parse_groups, read_extras, read_filters, run)
 from c1x1._core cimport PackedWeights
 
+from c1x1 import _doors, _folding, _onnx
+
 
 cdef class Pointwise:
     """A 1x1 convolution whose weights are packed once and used many times.
@@ -54,6 +56,8 @@ cdef class Pointwise:
     """bool."""
     cdef readonly object x_dtype
     """dtype that the weights were packed for, or None."""
+    cdef readonly object stride
+    """int or tuple of int: of calls that give none; 1 unless a framework's layer had another."""
     cdef Extras extras
     cdef PackedWeights packed
     cdef object groups_object
@@ -64,6 +68,7 @@ cdef class Pointwise:
         cdef bint is_last = layout_is_channels_last(layout)
         self.groups = parse_groups(groups)
         self.groups_object = self.groups
+        self.stride = 1
         self.layout = layout
         self.dtype = None if dtype is None else np.dtype(dtype)
         self.weight = frozen(as_array(w, "w"))
@@ -94,13 +99,270 @@ cdef class Pointwise:
                     self.weight, self.x_dtype if self.lut is None else self.lut)
                 self.packed = pack_filters(self.weight, &f, self.groups, values.num)
 
-    def __call__(self, x, out=None, residual=None, stride=1, nodata=None, threads=None):
-        """Convolves `x`; the keywords are those of `conv`."""
+    def __call__(self, x, out=None, residual=None, stride=None, nodata=None, threads=None):
+        """Convolves `x`; the keywords are those of `conv`. A stride of None is the layer's own."""
         cdef Extras extras = self.extras
         if residual is not None or nodata is not None:
             extras = read_extras(self.scale, residual, self.activation, self.lut, nodata)
-        return run(x, self.weight, self.bias, self.layout, stride, self.groups_object, out,
+        return run(x, self.weight, self.bias, self.layout,
+                   self.stride if stride is None else stride, self.groups_object, out,
                    self.dtype, threads, extras, self.packed, None)
+
+    # ---- doors: _doors, _onnx and _folding give the arguments, `build` makes the layer
+
+    @classmethod
+    def from_torch(cls, module):
+        """A layer that computes what a PyTorch layer does.
+
+        Parameters
+        ----------
+        module : torch.nn.Conv1d, Conv2d, Conv3d or Linear
+            A convolution must have kernel size 1 and no padding. Its stride becomes the layer's. The
+            weights are copied, from any device; bfloat16 becomes float32.
+
+        Returns
+        -------
+        Pointwise
+            Channels first (``"NCW"``, ``"NCHW"``, ``"NCDHW"``); after a Linear, channels last.
+
+        Raises
+        ------
+        TypeError
+            Another kind of object, or a class of its own way to compute.
+        ValueError
+            A larger kernel, padding, weights that are not there yet.
+
+        Examples
+        --------
+        >>> import numpy as np, torch, c1x1
+        >>> layer = c1x1.Pointwise.from_torch(torch.nn.Conv2d(192, 64, 1, stride=2))
+        >>> layer
+        <c1x1.Pointwise: float32 weights (64, 192, 1, 1), bias, layout='NCHW', stride=2>
+        >>> layer(np.ones((1, 192, 28, 28), np.float32)).shape
+        (1, 64, 14, 14)
+        """
+        return build(cls, _doors.from_torch(module))
+
+    @classmethod
+    def from_keras(cls, layer):
+        """A layer that computes what a Keras layer does.
+
+        Parameters
+        ----------
+        layer : Conv1D, Conv2D, Conv3D or Dense of Keras 3
+            Built, of kernel size 1; either `data_format`; any `padding`, which pads nothing around
+            one pixel. Its strides become the layer's. The activation may be linear, relu, relu6,
+            sigmoid, tanh, silu, gelu, hard_sigmoid, hard_silu, elu or leaky_relu.
+
+        Returns
+        -------
+        Pointwise
+            In the layout of `data_format`.
+
+        Raises
+        ------
+        TypeError
+            Another kind of object, or a class of its own way to compute.
+        ValueError
+            A larger kernel, another activation, a layer that is not built, or is quantized.
+
+        Examples
+        --------
+        >>> import keras, c1x1
+        >>> dense = keras.layers.Dense(10)
+        >>> dense.build((None, 64))
+        >>> c1x1.Pointwise.from_keras(dense)
+        <c1x1.Pointwise: float32 weights (64, 10), bias>
+        """
+        return build(cls, _doors.from_keras(layer))
+
+    @classmethod
+    def from_onnx(cls, model_or_path, node=None):
+        """A layer that computes what a node of an ONNX model does. Needs the onnx package.
+
+        Parameters
+        ----------
+        model_or_path : onnx.ModelProto, str or path
+            The model.
+        node : str or int, optional
+            The name, an output's name, or the index in ``graph.node`` of a 1x1 Conv, a Gemm or a
+            MatMul whose weights, its second input, are constant. None takes the only such node.
+
+        Returns
+        -------
+        Pointwise
+            With the bias, also where it stands in an Add of one constant per channel that alone
+            follows the node. What comes behind, such as a Relu, is not part of the layer. Channels
+            first after a Conv, channels last after a Gemm or a MatMul.
+
+        Raises
+        ------
+        TypeError
+            Neither a model nor a path.
+        ValueError
+            No such node or several, which the message lists; a larger kernel, padding, weights that
+            are not constant.
+        ImportError
+            The onnx package is not installed.
+
+        Examples
+        --------
+        >>> import numpy as np, c1x1
+        >>> from onnx import TensorProto, helper, numpy_helper
+        >>> w = numpy_helper.from_array(np.ones((5, 3, 1, 1), np.float32), "w")
+        >>> x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, "H", "W"])
+        >>> y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 5, "H", "W"])
+        >>> conv = helper.make_node("Conv", ["x", "w"], ["y"])
+        >>> model = helper.make_model(helper.make_graph([conv], "example", [x], [y], [w]))
+        >>> c1x1.Pointwise.from_onnx(model)
+        <c1x1.Pointwise: float32 weights (5, 3, 1, 1), layout='NCHW'>
+        """
+        return build(cls, _onnx.from_onnx(model_or_path, node))
+
+    @classmethod
+    def from_sklearn(cls, estimator):
+        """A layer that computes for every pixel what a fitted scikit-learn estimator does.
+
+        Parameters
+        ----------
+        estimator : fitted estimator
+            PCA, IncrementalPCA, TruncatedSVD, LinearDiscriminantAnalysis or StandardScaler: the
+            layer is its ``transform``. A linear regressor (LinearRegression, Ridge, Lasso, ...): its
+            ``predict``. A linear classifier (LogisticRegression, LinearSVC, ...): its
+            ``decision_function``.
+
+        Returns
+        -------
+        Pointwise
+            Channels last. Where the estimator gives one number per sample, the result has no channel
+            axis.
+
+        Raises
+        ------
+        TypeError
+            Another kind of object.
+        ValueError
+            An estimator that is not fitted.
+
+        Examples
+        --------
+        >>> import numpy as np, c1x1
+        >>> from sklearn.decomposition import PCA
+        >>> cube = np.random.default_rng(0).random((20, 30, 8))
+        >>> pca = PCA(3).fit(cube.reshape(-1, 8))
+        >>> layer = c1x1.Pointwise.from_sklearn(pca)
+        >>> layer(cube).shape
+        (20, 30, 3)
+        >>> np.allclose(layer(cube).reshape(-1, 3), pca.transform(cube.reshape(-1, 8)))
+        True
+        """
+        return build(cls, _doors.from_sklearn(estimator))
+
+    def fold_batchnorm(self, gamma, beta, mean, var, eps):
+        """A layer that gives ``gamma * (layer(x) - mean) / sqrt(var + eps) + beta``.
+
+        Parameters
+        ----------
+        gamma, beta : array_like or None
+            One value per output channel, or a scalar. None: 1 and 0.
+        mean, var : array_like
+            Likewise; the running statistics.
+        eps : float
+            What is added to `var`: 1e-5 in PyTorch and ONNX, 1e-3 in Keras, unless told otherwise.
+
+        Returns
+        -------
+        Pointwise
+            Computed in float64, in the weights' dtype; integer weights become float32.
+
+        Raises
+        ------
+        ValueError
+            Shapes that do not fit; a layer with an activation or an integer `dtype`, which would
+            have to come before.
+
+        Examples
+        --------
+        >>> import numpy as np, c1x1
+        >>> layer = c1x1.Pointwise(np.ones((3, 2), np.float32), bias=[0.0, 1.0])
+        >>> folded = layer.fold_batchnorm([1, 2], [0, 5], mean=[0, 4], var=[1, 4], eps=0.0)
+        >>> layer(np.ones(3, np.float32)), folded(np.ones(3, np.float32))
+        (array([3., 4.], dtype=float32), array([3., 5.], dtype=float32))
+        """
+        return build(type(self), _folding.fold_batchnorm(self, gamma, beta, mean, var, eps))
+
+    def fold_normalization(self, mean, std):
+        """A layer that gives ``layer((x - mean) / std)``.
+
+        Parameters
+        ----------
+        mean, std : array_like
+            One value per input channel, or a scalar.
+
+        Returns
+        -------
+        Pointwise
+            Computed in float64, in the weights' dtype; integer weights become float32.
+
+        Raises
+        ------
+        ValueError
+            Shapes that do not fit, a zero in `std`.
+
+        Examples
+        --------
+        >>> import numpy as np, c1x1
+        >>> layer = c1x1.Pointwise(np.ones((3, 1), np.float32))
+        >>> folded = layer.fold_normalization(mean=[1, 2, 3], std=[1, 2, 4])
+        >>> folded(np.array([2, 6, 11], np.uint8))
+        array([5.], dtype=float32)
+        """
+        return build(type(self), _folding.fold_normalization(self, mean, std))
+
+    def quantize(self, x_scale, x_zero_point, w_scale=None, y_scale=None, y_zero_point=0,
+                 dtype=np.int8):
+        """An integer layer that does this layer's work on quantized pixels.
+
+        A quantized array holds integers q that stand for ``scale * (q - zero_point)``. The sums of
+        ``x_q * w_q`` are exact; zero points are folded into the bias, and all scales into one.
+
+        Parameters
+        ----------
+        x_scale, x_zero_point : float, int
+            Of the int8 or uint8 pixels that the new layer will be given.
+        w_scale : array_like, optional
+            Of the int8 weights, whose zero point is 0: one value per output channel, or a scalar.
+            Weights beyond 127 steps saturate. None: the largest weight of each channel takes 127.
+        y_scale, y_zero_point : float, int, optional
+            Of the results. Without `y_scale` the results are the real numbers, in float32.
+        dtype : dtype_like, optional
+            Of the results where there is a `y_scale`; they are rounded half to even and saturate.
+
+        Returns
+        -------
+        Pointwise
+            With int8 weights in the shape of this layer's, a `scale` and a `bias`.
+
+        Raises
+        ------
+        ValueError
+            Scales that are not positive, zero points that the dtype does not hold, an activation
+            that cannot act on quantized results.
+        TypeError
+            Weights that are integers already, a `dtype` that is not one of integers.
+
+        Examples
+        --------
+        >>> import numpy as np, c1x1
+        >>> layer = c1x1.Pointwise(np.array([[1.0], [-0.5]], np.float32))
+        >>> quantized = layer.quantize(x_scale=0.5, x_zero_point=10, w_scale=1 / 64)
+        >>> quantized.weight.ravel()
+        array([ 64, -32], dtype=int8)
+        >>> layer(np.array([2.0, 0.0], np.float32)), quantized(np.array([14, 10], np.uint8))
+        (array([2.], dtype=float32), array([2.], dtype=float32))
+        """
+        return build(type(self), _folding.quantize(self, x_scale, x_zero_point, w_scale, y_scale,
+                                                   y_zero_point, dtype))
 
     @property
     def packed_bytes(self):
@@ -119,7 +381,7 @@ cdef class Pointwise:
                           "activation": self.activation,
                           "lut": None if self.lut is None else np.array(self.lut),
                           "precision": self.precision, "reproducible": self.reproducible,
-                          "x_dtype": self.x_dtype})
+                          "x_dtype": self.x_dtype, "stride": self.stride})
 
     def __copy__(self):
         return self
@@ -140,6 +402,8 @@ cdef class Pointwise:
             parts.append(f"layout={self.layout!r}")
         if self.groups != 1:
             parts.append(f"groups={self.groups}")
+        if self.stride != 1:
+            parts.append(f"stride={self.stride}")
         return f"<c1x1.Pointwise: {', '.join(parts)}>"
 
 
@@ -157,6 +421,14 @@ cdef object frozen_activation(object activation):
     return tuple([frozen(a) if isinstance(a, np.ndarray) else a for a in activation])
 
 
+cdef object build(object cls, dict arguments):
+    """A layer from the constructor's arguments and `stride`, which only doors set."""
+    stride = arguments.pop("stride", 1)
+    cdef Pointwise layer = cls(**arguments)
+    layer.stride = stride
+    return layer
+
+
 def restore(weight, bias, keywords):
     """Rebuilds a pickled layer."""
-    return Pointwise(weight, bias, **keywords)
+    return build(Pointwise, {"w": weight, "bias": bias, **keywords})
