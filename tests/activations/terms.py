@@ -36,9 +36,8 @@ def fit(nodes, values, weights, degree, fixed):
     return [found[k] for k in range(degree + 1)]
 
 
-def terms(function, scale, low, high, degree, rounded, rounds):
-    """Terms, lowest first, that make the largest error times `scale` small."""
-    count = max(8 * (degree + 1), 100)
+def terms(function, scale, low, high, degree, rounded, count, rounds):
+    """Terms, lowest first, that make the largest error times `scale` small, on `count` nodes."""
     angles = [mp.pi * (k + mp.mpf(1) / 2) / count for k in range(count)]
     nodes = [(low + high) / 2 + (high - low) / 2 * mp.cos(angle) for angle in angles]
     values, scales = [function(x) for x in nodes], [scale(x) for x in nodes]
@@ -52,7 +51,7 @@ def terms(function, scale, low, high, degree, rounded, rounds):
         ]
         best = min(best, (max(errors), found, lawson), key=lambda b: b[0])
         top = max(errors)
-        weights = [w * (e / top + 1e-3) for w, e in zip(weights, errors, strict=True)]
+        weights = [w * (e / top + mp.mpf("1e-3")) for w, e in zip(weights, errors, strict=True)]
     fixed, found = {}, best[1]
     for k in range(degree + 1):
         fixed[k] = rounded(found[k])
@@ -72,6 +71,10 @@ def gelu_rest(u):
     return mp.erfc(t / mp.sqrt(2)) * mp.exp(t * t / 2) * (t + 2) - 1
 
 
+def gelu_scale(u):
+    return 1 / (1 + gelu_rest(u))
+
+
 def show(name, dtype, found):
     coefficients, error = found
     print(f"{name} {dtype}: error 2^{float(mp.log(error, 2)):.1f}")
@@ -81,12 +84,13 @@ def show(name, dtype, found):
 
 if __name__ == "__main__":
     half = mp.log(2) / 2 * mp.mpf("1.001")
-    for dtype, rounded, exp_degree, gelu_degree, end in [
-        ("float", float32, 4, 11, 14.5),
-        ("double", float64, 9, 28, 38.7),
+    show("exp_terms", "float", terms(exp_rest, abs, -half, half, 4, float32, 40, 25))
+    show("exp_terms", "double", terms(exp_rest, abs, -half, half, 9, float64, 80, 12))
+    for dtype, rounded, degree, end, rounds in [
+        ("float", float32, 11, "14.5", 20),
+        ("double", float64, 28, "38.7", 4),
     ]:
-        show("exp_terms", dtype, terms(exp_rest, abs, -half, half, exp_degree, rounded, 20))
-        last = mp.mpf(end) / (mp.mpf(end) + 2) - 0.5
-        relative = lambda u: 1 / (1 + gelu_rest(u))  # noqa: E731
-        found = terms(gelu_rest, relative, -mp.mpf("0.5"), last, gelu_degree, rounded, 8)
+        low = -mp.mpf("0.5")
+        high = mp.mpf(end) / (mp.mpf(end) + 2) + low
+        found = terms(gelu_rest, gelu_scale, low, high, degree, rounded, 100, rounds)
         show("gelu_terms", dtype, found)
