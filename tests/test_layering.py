@@ -95,7 +95,8 @@ C_ACCESSORS = {
 PYTHON_EDGES = {
     "_core": set(),
     "_epilogue": {"_core"},
-    "_api": {"_core", "_epilogue"},
+    "_complex": set(),
+    "_api": {"_complex", "_core", "_epilogue"},
     "_doors": set(),
     # A type checker alone sees the way back.
     "_folding": {"_doors", "_pointwise"},

@@ -15,7 +15,7 @@ import operator
 
 import numpy as np
 
-from c1x1 import _epilogue
+from c1x1 import _complex, _epilogue
 from c1x1._core cimport *
 
 cnp.import_array()
@@ -30,13 +30,17 @@ cdef object HIGHEST = "highest"
 cdef str DTYPES = "bool, int8 to int64, uint8 to uint64, float16, float32, float64"
 
 
+class ComplexOperand(TypeError):
+    """An operand is complex: caught where that has a meaning."""
+
+
 # ---- operands ------------------------------------------------------------------------------------
 
 cdef object refuse_dtype(ndarray a, str name):
     kind = a.dtype.kind
     if kind == "c":
-        way = f"convolve {name}.real and {name}.imag one by one"
-    elif kind in "fV" and a.dtype.kind == "f":
+        raise ComplexOperand(f"{name} has dtype {a.dtype}; expected a real one: pass {name}.real and {name}.imag one by one")
+    if kind in "fV" and a.dtype.kind == "f":
         way = f"pass {name}.astype(np.float64)"
     elif kind in "mM":
         way = f"pass {name}.astype(np.int64)"
@@ -483,6 +487,31 @@ cdef int compute_of(int dtype) noexcept:
     return C1X1_COMPUTE_INT64
 
 
+# The largest magnitude of an integer dtype; infinite for what is not narrow.
+cdef double magnitude(object dtype):
+    if dtype.kind == "b":
+        return 1
+    return <double>np.iinfo(dtype).max + 1 if dtype.kind in "iu" else np.inf
+
+
+# Sums of integers are exact in a float dtype as long as no partial sum outgrows its fraction, and
+# the kernels of floats are many times as fast as those of integers.
+cdef int exact_compute(ndarray values, ndarray w, size_t c_in, object bias, Extras extras) except -1:
+    cdef double largest = <double>c_in * magnitude(values.dtype) * magnitude(w.dtype)
+    if extras is not None and (extras.scale is not None or extras.activation != 0):
+        return C1X1_COMPUTE_FLOAT64 if largest <= 2.0 ** 53 else C1X1_COMPUTE_INT64
+    if bias is not None:
+        bias = np.asarray(bias)
+        if bias.dtype.kind not in "biu":
+            return C1X1_COMPUTE_INT64
+        largest += float(np.abs(bias.astype(np.float64)).max(initial=0))
+    if extras is not None and extras.residual is not None:
+        largest += magnitude(np.asarray(extras.residual).dtype)
+    if largest <= 2.0 ** 24:
+        return C1X1_COMPUTE_FLOAT32
+    return C1X1_COMPUTE_FLOAT64 if largest <= 2.0 ** 53 else C1X1_COMPUTE_INT64
+
+
 # ---- the call ------------------------------------------------------------------------------------
 
 # A problem as `run` has described it, with all that must live as long as it.
@@ -534,6 +563,8 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
             result_dtype = read_dtype(dtype)
         p.out_dtype = dtype_of(result_dtype.num)
         p.compute = compute_of(dtype_of(natural.num))
+        if p.compute == C1X1_COMPUTE_INT64:
+            p.compute = exact_compute(values, w, f.c_in, bias_, extras)
         if p.compute == C1X1_COMPUTE_FLOAT32 and p.out_dtype == C1X1_FLOAT64:
             p.compute = C1X1_COMPUTE_FLOAT64
         typenum = result_dtype.num
@@ -620,7 +651,9 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
         prepared.problem, prepared.result, prepared.keep = p, out, (w, bias, keep, table)
         return None
     if machine is not None:
-        return describe_plan(&p, machine)
+        described = describe_plan(&p, machine)
+        described["shape"] = tuple([shape[axis] for axis in range(d)])
+        return described
     if cnp.PyArray_SIZE(target) > 0:
         execute(&p, threads)
     if target is not out:
@@ -740,8 +773,57 @@ def conv(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residu
     """
     if precision is not HIGHEST or reproducible is not False:
         check_promises(precision, reproducible)
-    return run(x, as_array(w, "w"), bias, layout, stride, groups, out, dtype, threads,
-               read_extras(scale, residual, activation, lut, nodata), None, None)
+    try:
+        return run(x, as_array(w, "w"), bias, layout, stride, groups, out, dtype, threads,
+                   read_extras(scale, residual, activation, lut, nodata), None, None)
+    except ComplexOperand:
+        x, w = np.asarray(x), np.asarray(w)
+        if x.dtype.kind != "c" and w.dtype.kind != "c":
+            raise
+        return run_complex(x, w, bias, layout, stride, groups, scale, residual, activation, lut, nodata,
+                           out, dtype, threads)
+
+
+cdef object run_complex(object x, object w, object bias, object layout, object stride, object groups,
+                        object scale, object residual, object activation, object lut, object nodata,
+                        object out, object dtype, object threads):
+    for name, given in (("activation", activation), ("lut", lut), ("nodata", nodata)):
+        if given is not None:
+            raise TypeError(f"{name} is for real x and w, not for complex ones")
+    for name, operand in (("x", x), ("w", w)):
+        if operand.dtype.kind != "c":
+            as_array(operand, name)
+    result = _complex.result_dtype(x, w, dtype)
+    inner = np.dtype(np.float64 if result == np.complex128 else np.float32)
+    shape = shape_of(x.real, w.real, layout, stride, groups)
+    if out is not None:
+        if not isinstance(out, np.ndarray):
+            raise TypeError(f"out must be a NumPy array, not {type(out).__name__}")
+        if out.shape != shape:
+            raise ValueError(f"out has shape {out.shape}; expected {shape}: pass out=np.empty({shape}, {str(result)!r})")
+        if not np.can_cast(result, out.dtype, "same_kind"):
+            raise TypeError(f"out has dtype {out.dtype}, to which the result's {result} does not cast under 'same_kind'")
+        if not out.flags.writeable:
+            raise ValueError("out is read-only: pass a writable array")
+    is_own = out is not None and out.dtype == result and out.dtype.isnative and not any(
+        [np.may_share_memory(out, a) for a in (x, w, bias, scale, residual) if isinstance(a, np.ndarray)])
+    target = out if is_own else np.empty(shape, result)
+
+    def real(a, b, c, **keywords):
+        return conv(a, b, c, layout=layout, stride=stride, groups=groups, dtype=inner, threads=threads, **keywords)
+
+    _complex.conv(real, x, w, bias, scale, residual, target)
+    if out is not None and target is not out:
+        np.copyto(out, target, casting="same_kind")
+        target = out
+    return target
+
+
+cdef tuple shape_of(object x, object w, object layout, object stride, object groups):
+    """The shape of a result, before it exists."""
+    if x.size == 0 or w.size == 0:
+        return conv(x, w, layout=layout, stride=stride, groups=groups).shape
+    return plan(x, w, layout=layout, stride=stride, groups=groups)["shape"]
 
 
 def plan(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residual=None, activation=None,

@@ -52,6 +52,7 @@ cdef extern from "c1x1.h" nogil:
     c1x1_span c1x1_span_of(const void *data, int dims, const ptrdiff_t *shape,
                            const ptrdiff_t *strides, size_t itemsize)
     int c1x1_spans_meet(c1x1_span a, c1x1_span b)
+    size_t c1x1_problem_pixels(const c1x1_problem *problem)
     int c1x1_problem_normalise(c1x1_problem *problem)
     int c1x1_pack_weights(const c1x1_problem *problem, const c1x1_machine *machine,
                           c1x1_weights *weights)
@@ -244,6 +245,8 @@ cdef dict describe_plan(c1x1_problem *problem, object machine):
         m.l2_bytes = machine.get("l2_bytes", m.l2_bytes)
         limit = machine.get("threads", limit)
     raise_status(c1x1_problem_normalise(problem))
+    if c1x1_problem_pixels(problem) * problem.c_out * problem.groups == 0:
+        raise ValueError("there are no results to plan for: x has no pixels, or w no filters")
     raise_status(c1x1_make_plan(problem, &m, limit, &plan))
     return {
         "isa": plan.isa.name.decode(),

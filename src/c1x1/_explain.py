@@ -32,6 +32,13 @@ class _Call:
     plan: dict[str, Any]
 
     @property
+    def sums(self) -> np.dtype[Any]:
+        """The dtype in which NumPy gives the same: sums of integers are exact in any."""
+        if np.result_type(self.x, self.w).kind in "biu":
+            return np.dtype(np.int64)
+        return np.dtype(self.plan["compute"])
+
+    @property
     def is_last(self) -> bool:
         return self.channel_axis == self.x.ndim - 1
 
@@ -188,7 +195,7 @@ def _tell_sum(
         f"{_factor(a)}*{_factor(b)}"
         for a, b in zip(pixel[:_SHOWN], matrix[:_SHOWN, 0], strict=True)
     ]
-    exact = np.int64 if call.plan["compute"] == "int64" else np.float64
+    exact = np.int64 if call.sums.kind == "i" else np.float64
     products = pixel.astype(exact) * matrix[:, 0].astype(exact)
     if terms > _SHOWN:
         rest = _factor(products[_SHOWN:].sum())
@@ -342,7 +349,7 @@ def _tensordot(call: _Call, compute: np.dtype[Any], shape_w: tuple[int, ...] | N
 
 def _numpy_line(call: _Call, dtype: np.dtype[Any]) -> str:
     """An expression of x, w, bias and np whose value is the result."""
-    compute = np.dtype(call.plan["compute"])
+    compute = call.sums
     terms, filters = call.matrix().shape
     shape_w: tuple[int, ...] | None = (terms, filters) if call.is_last else (filters, terms)
     if call.w.ndim == 1 or call.w.shape == shape_w:

@@ -53,6 +53,8 @@ static const c1x1_kernels scalar_float64 = KERNELS;
 #define NAME(x) scalar_unfused_f64_##x
 #include "tile_real.inc"
 #include "small_real.inc"
+#undef VEC_UNFUSED
+#include "vec_scalar.h" /* the activations need exact products, which cost little there */
 #include "act_real.inc"
 #include "finish_real.inc"
 static const c1x1_kernels scalar_unfused_float64 = KERNELS;
@@ -61,10 +63,13 @@ static const c1x1_kernels scalar_unfused_float64 = KERNELS;
 #undef SMALL_ENTRY
 
 #undef VEC_FLOAT64
+#define VEC_UNFUSED
 #include "vec_scalar.h"
 #define NAME(x) scalar_unfused_f32_##x
 #include "tile_real.inc"
 #include "small_real.inc"
+#undef VEC_UNFUSED
+#include "vec_scalar.h" /* the activations need exact products, which cost little there */
 #include "act_real.inc"
 #include "finish_real.inc"
 static const c1x1_kernels scalar_unfused_float32 = KERNELS;

@@ -1,0 +1,106 @@
+"""Complex images and weights give what NumPy's complex arithmetic gives."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+import reference
+
+import c1x1
+
+KINDS = [
+    ("complex64", "complex64"),
+    ("complex64", "float32"),
+    ("float32", "complex64"),
+    ("complex128", "complex128"),
+    ("complex64", "complex128"),
+    ("uint8", "complex64"),
+    ("complex128", "int16"),
+]
+
+
+def whole_numbers(rng, shape, dtype):
+    a = rng.integers(0, 5, shape).astype(dtype)
+    return a + 1j * rng.integers(-4, 5, shape) if np.dtype(dtype).kind == "c" else a
+
+
+def oracle(x, w, **keywords):
+    return reference.conv(x, w, dtype=np.complex128, **keywords)
+
+
+@pytest.mark.parametrize("layout", [None, "CHW", "NCHW", "NHWC"])
+@pytest.mark.parametrize(("x_dtype", "w_dtype"), KINDS)
+def test_exact_on_whole_numbers(isa, x_dtype, w_dtype, layout, rng):
+    sizes = {"N": 2, "H": 5, "W": 7, "C": 6}
+    for groups, stride in [(1, 1), (2, 1), (1, 2), (3, 3)]:
+        x = whole_numbers(rng, [sizes[c] for c in layout or "HWC"], x_dtype).astype(x_dtype)
+        w = whole_numbers(rng, (6 // groups, 12), w_dtype).astype(w_dtype)
+        bias = whole_numbers(rng, 12, "complex64")
+        given = reference.weights_for(w, layout)
+        got = c1x1.conv(x, given, bias, layout=layout, groups=groups, stride=stride)
+        assert got.dtype == np.result_type(x_dtype, w_dtype)
+        want = oracle(x, w, bias=None, layout=layout, groups=groups, stride=stride)
+        want = np.moveaxis(want, layout.index("C") if layout else -1, -1) + bias
+        got = np.moveaxis(got, layout.index("C") if layout else -1, -1)
+        np.testing.assert_array_equal(got, want)
+
+
+def test_one_filter_strides_scale_residual_and_out(rng):
+    x = whole_numbers(rng, (9, 8, 12), "complex64").astype(np.complex64)[::2, ::-1, ::3]
+    w = whole_numbers(rng, 4, "complex64").astype(np.complex64)
+    want = (x.astype(complex) * w).sum(-1)
+    np.testing.assert_array_equal(c1x1.conv(x, w), want)
+    residual = whole_numbers(rng, want.shape, "complex64")
+    out = np.zeros((10, 16), np.complex128)[::2, ::2]
+    got = c1x1.conv(x, w, 2 - 1j, scale=3.0, residual=residual, out=out)
+    assert got is out
+    np.testing.assert_array_equal(out, 3 * want + (2 - 1j) + residual)
+
+
+def test_out_over_an_operand_is_as_if_it_were_apart(rng):
+    x = whole_numbers(rng, (6, 5, 4), "complex64").astype(np.complex64)
+    w = whole_numbers(rng, (4, 4), "complex64").astype(np.complex64)
+    want = oracle(x, w)
+    np.testing.assert_array_equal(c1x1.conv(x, w, out=x), want)
+
+
+def test_errors_are_bounded_as_those_of_real_sums(rng):
+    x = rng.standard_normal((40, 500, 2)).view(np.complex128)[..., 0].astype(np.complex64)
+    w = (rng.standard_normal((500, 7)) + 1j * rng.standard_normal((500, 7))).astype(np.complex64)
+    total = np.abs(x).astype(float) @ np.abs(w).astype(float) * np.sqrt(2)
+    error = np.abs(c1x1.conv(x, w) - oracle(x, w))
+    assert (error <= 16 * 2**-24 * 2 * total).all()
+
+
+def test_empty():
+    x, w = np.zeros((0, 3), np.complex64), np.zeros((3, 5), np.complex64)
+    assert c1x1.conv(x, w).shape == (0, 5)
+    got = c1x1.conv(np.zeros((4, 0), np.complex64), np.zeros((0, 2), np.complex64), 1 + 2j)
+    np.testing.assert_array_equal(got, np.full((4, 2), 1 + 2j))
+
+
+X, W = np.ones((4, 3), np.complex64), np.ones((3, 2), np.float32)
+BAD = [
+    ({"activation": "relu"}, TypeError, "activation is for real x and w"),
+    ({"nodata": 0}, TypeError, "nodata is for real x and w"),
+    ({"dtype": np.float32}, TypeError, "cannot hold the complex result"),
+    ({"scale": 1j}, TypeError, "scale must be real"),
+    ({"out": np.ones((4, 2), np.float32)}, TypeError, "does not cast"),
+    ({"out": np.ones((4, 3), np.complex64)}, ValueError, "out has shape (4, 3); expected (4, 2)"),
+    ({"layout": "CW"}, ValueError, "does not fit"),
+]
+
+
+@pytest.mark.parametrize(("keywords", "error", "text"), BAD, ids=[text for *_, text in BAD])
+def test_what_has_no_meaning_is_refused(keywords, error, text):
+    with pytest.raises(error, match=re.escape(text)):
+        c1x1.conv(X, W, **keywords)
+
+
+def test_complex_longer_than_128_bits_is_refused():
+    if np.dtype(np.clongdouble).itemsize == 16:
+        pytest.skip("clongdouble is complex128 on this platform")
+    with pytest.raises(TypeError, match="not supported"):
+        c1x1.conv(X.astype(np.clongdouble), W)
