@@ -93,19 +93,18 @@ def looked_up(x, table, layout=None):
     """What stands in the place of each value of x: table has one row, or a row for each channel."""
     lowest = int(np.iinfo(x.dtype).min)
     index = channels_last(x, layout).astype(np.int64) - lowest
-    if table.ndim == 1:
-        values = table[index]
-    else:
-        values = table[np.arange(index.shape[-1]), index]
+    values = table[index] if table.ndim == 1 else table[np.arange(index.shape[-1]), index]
     return values if layout is None else np.moveaxis(values, -1, layout.index("C"))
 
 
 def _erfc_of_minus(v):
-    """erfc(-v / sqrt(2)) for v of few bits: sqrt(1/2) in two parts, so that no argument rounds."""
+    """erfc(-v / sqrt(2)) for v of few bits; what its argument loses by rounding is put right."""
     high = np.rint(np.sqrt(0.5) * 2.0**26) / 2.0**26
-    low = (0.5 - high * high) / (2 * high)
-    value = np.vectorize(math.erfc, otypes=[np.float64])(-v * high)
-    return value + 2 / np.sqrt(np.pi) * np.exp(-((v * high) ** 2)) * (v * low)
+    low = (0.5 - high * high) / (np.sqrt(0.5) + high)
+    argument = v * high + v * low
+    lost = (v * high - argument) + v * low
+    value = np.vectorize(math.erfc, otypes=[np.float64])(-argument)
+    return value + 2 / np.sqrt(np.pi) * np.exp(-(argument**2)) * lost
 
 
 def _sigmoid(v):
@@ -114,6 +113,7 @@ def _sigmoid(v):
 
 # sqrt(2 / pi): NumPy's pi is a float64.
 _TANH_SCALE = np.sqrt(np.longdouble(2) / (4 * np.arctan(np.longdouble(1))))
+_CUBE_SCALE = np.longdouble(44715) / 1000000
 
 # By their definitions, in the widest float there is; v in few bits, p the parameters.
 ACTIVATIONS = {
@@ -126,9 +126,9 @@ ACTIVATIONS = {
     "hardswish": lambda v: v * np.clip(v + 3, 0, 6) / 6,
     "hardsigmoid": lambda v: np.clip(v + 3, 0, 6) / 6,
     "gelu": lambda v: v / 2 * _erfc_of_minus(v.astype(np.float64)),
-    "gelu_tanh": lambda v: v * _sigmoid(2 * _TANH_SCALE * (v + np.longdouble(44715) / 1000000 * v**3)),
+    "gelu_tanh": lambda v: v * _sigmoid(2 * _TANH_SCALE * (v + _CUBE_SCALE * v**3)),
     "elu": lambda v, alpha: np.where(v > 0, v, alpha * np.expm1(np.minimum(v, 0))),
     "leaky_relu": lambda v, slope: np.where(v > 0, v, slope * v),
     "clip": lambda v, low, high: np.clip(v, low, high),
     "prelu": lambda v, slopes: np.where(v > 0, v, slopes * v),
-}  # fmt: skip
+}
