@@ -190,6 +190,16 @@ def test_out_overlaps_x(isa, rng):
     np.testing.assert_array_equal(square, want)
 
 
+def test_out_overlaps_the_table(isa, rng):
+    x = every_value(rng, (8, 8, 4), "uint8")
+    w = rng.integers(-1, 2, (4, 4)).astype(np.float32)
+    for rows in (None, 4):
+        table = table_for(rng, "uint8", rows)
+        want = expected(x, w, table)
+        out = table.reshape(-1)[:256].reshape(8, 8, 4)
+        np.testing.assert_array_equal(c1x1.conv(x, w, lut=table, out=out), want)
+
+
 def test_one_layer_takes_images_of_any_index_dtype_that_fits(isa, rng):
     """Entries are as many for signed as for unsigned."""
     table = table_for(rng, "uint8", None)
