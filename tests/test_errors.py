@@ -14,6 +14,8 @@ from c1x1 import _api
 X = np.ones((5, 6, 7), np.float32)
 W = np.ones((7, 4), np.float32)
 BATCH = np.ones((2, 3, 8, 9), np.float32)
+BYTES, INT8 = np.ones((5, 6, 7), np.uint8), np.ones((7, 4), np.int8)
+TABLE = np.ones(256, np.float32)
 
 CASES = {
     "no axes": (lambda: c1x1.conv(np.float32(1), W), ValueError, "x has no axes"),
@@ -74,6 +76,65 @@ CASES = {
     "x ragged": (lambda: c1x1.conv([[1.0], [1.0, 2.0]], W), TypeError, "x cannot be seen as an array"),
     "w object": (lambda: c1x1.conv(X, W.astype(object)), TypeError, "w has dtype object"),
     "w of a layer": (lambda: c1x1.Pointwise(W + 0j), TypeError, "w has dtype complex64"),
+    "scale shape": (lambda: c1x1.conv(X, W, scale=np.ones(5)), ValueError, "scale has shape (5,); expected (4,), one value per output channel, or a scalar"),
+    "scale axes": (lambda: c1x1.conv(X, W, scale=np.ones((1, 4))), ValueError, "scale has shape (1, 4); expected (4,)"),
+    "scale of a layer": (lambda: c1x1.Pointwise(W, scale=np.ones((1, 4))), ValueError, "scale has shape (1, 4)"),
+    "scale of a layer, when it is called": (lambda: c1x1.Pointwise(W, scale=np.ones(5))(X), ValueError, "scale has shape (5,); expected (4,)"),
+    "scale complex": (lambda: c1x1.conv(X, W, scale=1j), TypeError, "scale has dtype complex128"),
+    "residual shape": (lambda: c1x1.conv(X, W, residual=np.ones((5, 6, 5))), ValueError, "residual has shape (5, 6, 5); expected (5, 6, 4), the result's, or one that broadcasts to it"),
+    "residual axes": (lambda: c1x1.conv(X, W, residual=np.ones((1, 5, 6, 4))), ValueError, "residual has shape (1, 5, 6, 4); expected (5, 6, 4)"),
+    "residual list": (lambda: c1x1.conv(X, W, residual=[1, 2, 3]), ValueError, "residual has shape (3,); expected (5, 6, 4)"),
+    "residual of x's pixels before the stride": (lambda: c1x1.conv(X, W, residual=np.ones((5, 6, 4)), stride=2), ValueError, "expected (3, 3, 4), the result's"),
+    "residual of a layer": (lambda: c1x1.Pointwise(W)(X, residual=np.ones(3)), ValueError, "residual has shape (3,)"),
+    "residual float for ints": (lambda: c1x1.conv(BYTES, INT8, residual=0.5), TypeError, "pass x.astype(np.float32) or an integer residual"),
+    "residual complex": (lambda: c1x1.conv(X, W, residual=1j), TypeError, "residual has dtype complex128"),
+    "residual masked": (lambda: c1x1.conv(X, W, residual=np.ma.masked_array(np.ones(4))), TypeError, "pass residual.filled(value)"),
+    "bias float for ints with a residual": (lambda: c1x1.conv(BYTES, INT8, 0.5, residual=1), TypeError, "or an integer bias"),
+    "activation unknown": (lambda: c1x1.conv(X, W, activation="rleu"), ValueError, "unknown activation 'rleu'; expected one of 'relu', 'relu6', "),
+    "activation identity": (lambda: c1x1.conv(X, W, activation="identity"), ValueError, "unknown activation 'identity'"),
+    "activation kind": (lambda: c1x1.conv(X, W, activation=np.tanh), TypeError, "activation must be a name or a tuple that begins with one, not <ufunc 'tanh'>"),
+    "activation empty": (lambda: c1x1.conv(X, W, activation=()), TypeError, "activation must be a name or a tuple"),
+    "activation of a layer": (lambda: c1x1.Pointwise(W, activation="rleu"), ValueError, "unknown activation 'rleu'"),
+    "relu and a number": (lambda: c1x1.conv(X, W, activation=("relu", 1)), ValueError, "activation 'relu' takes 0 parameters, not 1: pass 'relu'"),
+    "clip without bounds": (lambda: c1x1.conv(X, W, activation="clip"), ValueError, "activation 'clip' takes 2 parameters, not 0: pass ('clip', lo, hi)"),
+    "clip with one bound": (lambda: c1x1.conv(X, W, activation=("clip", 1)), ValueError, "activation 'clip' takes 2 parameters, not 1"),
+    "clip crossed": (lambda: c1x1.conv(X, W, activation=("clip", 2, 1)), ValueError, "activation ('clip', 2, 1): the lower bound is above the upper"),
+    "clip kind": (lambda: c1x1.conv(X, W, activation=("clip", "a", 1)), TypeError, "activation 'clip' takes two numbers, not ('a', 1)"),
+    "clip beyond float64": (lambda: c1x1.conv(X, W, activation=("clip", 0, 10**400)), TypeError, "activation 'clip' takes two numbers"),
+    "leaky_relu with two": (lambda: c1x1.conv(X, W, activation=("leaky_relu", 1, 2)), ValueError, "takes 1 parameter, not 2: pass ('leaky_relu', slope)"),
+    "leaky_relu with many": (lambda: c1x1.conv(X, W, activation=("leaky_relu", [1, 2])), ValueError, "activation 'leaky_relu' takes a number, not [1, 2]"),
+    "elu kind": (lambda: c1x1.conv(X, W, activation=("elu", "a")), TypeError, "activation 'elu' takes a number, not 'a'"),
+    "prelu without slopes": (lambda: c1x1.conv(X, W, activation="prelu"), ValueError, "pass ('prelu', slopes), a slope for each output channel"),
+    "prelu shape": (lambda: c1x1.conv(X, W, activation=("prelu", np.ones(5))), ValueError, "slopes has shape (5,); expected (4,)"),
+    "prelu complex": (lambda: c1x1.conv(X, W, activation=("prelu", 1j)), TypeError, "slopes has dtype complex128"),
+    "lut for float": (lambda: c1x1.conv(X, W, lut=TABLE), TypeError, "lut is for x of dtype int8, uint8, int16 or uint16, not float32: pass x.astype(np.uint16)"),
+    "lut for int32": (lambda: c1x1.conv(X.astype(np.int32), W, lut=TABLE), TypeError, "not int32"),
+    "lut for a layer's float": (lambda: c1x1.Pointwise(W, lut=TABLE)(X), TypeError, "not float32"),
+    "lut length": (lambda: c1x1.conv(BYTES, W, lut=np.ones(255)), ValueError, "lut has shape (255,); expected (256,), an entry for each value of uint8, or (7, 256), a row for each channel of x"),
+    "lut of 8 bits for 16": (lambda: c1x1.conv(X.astype(np.int16), W, lut=TABLE), ValueError, "lut has shape (256,); expected (65536,)"),
+    "lut rows": (lambda: c1x1.conv(BYTES, W, lut=np.ones((4, 256))), ValueError, "expected (256,), an entry for each value of uint8, or (7, 256)"),
+    "lut complex": (lambda: c1x1.conv(BYTES, W, lut=TABLE + 0j), TypeError, "lut has dtype complex64"),
+    "lut object": (lambda: c1x1.Pointwise(W, lut=TABLE.astype(object)), TypeError, "lut has dtype object"),
+    "nodata fraction of ints": (lambda: c1x1.conv(BYTES, W, nodata=0.5), ValueError, "nodata=0.5 is a value that no element of x can equal: x is uint8"),
+    "nodata NaN of ints": (lambda: c1x1.conv(BYTES, W, nodata=np.nan), ValueError, "nodata=nan is a value that no element of x can equal"),
+    "nodata out of range": (lambda: c1x1.conv(BYTES, W, nodata=-1), ValueError, "nodata=-1 is a value that no element of x can equal"),
+    "nodata beyond int64": (lambda: c1x1.conv(BYTES, W, nodata=2**64), ValueError, "no element of x can equal"),
+    "nodata beyond float32": (lambda: c1x1.conv(X, W, nodata=1e39), ValueError, "nodata=1e+39 is a value that no element of x can equal: x is float32"),
+    "nodata beyond float64": (lambda: c1x1.conv(X, W, nodata=10**400), ValueError, "no element of x can equal"),
+    "nodata of an int result": (lambda: c1x1.conv(X, W, nodata=-9999, dtype=np.uint8), ValueError, "nodata=-9999 is a value that a result of uint8 cannot hold, nor can it hold NaN: pass dtype=np.float32"),
+    "nodata NaN of an int result": (lambda: c1x1.conv(X, W, nodata=np.nan, dtype=np.int64), ValueError, "a result of int64 cannot hold"),
+    "nodata of an int out": (lambda: c1x1.conv(BYTES.astype(np.int16), INT8, nodata=-300, out=np.zeros((5, 6, 4), np.int8)), ValueError, "a result of int8 cannot hold"),
+    "nodata string": (lambda: c1x1.conv(X, W, nodata="1"), TypeError, "nodata must be a number, not '1'"),
+    "nodata list": (lambda: c1x1.conv(X, W, nodata=[1]), TypeError, "nodata must be a number, not [1]"),
+    "nodata complex": (lambda: c1x1.Pointwise(W)(X, nodata=1j), TypeError, "nodata must be a number, not 1j"),
+    "precision": (lambda: c1x1.conv(X, W, precision="low"), ValueError, "precision must be 'highest', 'high' or 'medium', not 'low'"),
+    "precision None": (lambda: c1x1.conv(X, W, precision=None), ValueError, "not None"),
+    "precision of a layer": (lambda: c1x1.Pointwise(W, precision="low"), ValueError, "precision must be 'highest', 'high' or 'medium'"),
+    "reproducible": (lambda: c1x1.conv(X, W, reproducible=1), TypeError, "reproducible must be True or False, not 1"),
+    "reproducible of a layer": (lambda: c1x1.Pointwise(W, reproducible="yes"), TypeError, "reproducible must be True or False, not 'yes'"),
+    "dtype of a layer": (lambda: c1x1.Pointwise(W, dtype=complex), TypeError, "dtype complex128 cannot hold a result"),
+    "x_dtype unknown": (lambda: c1x1.Pointwise(W, x_dtype="float31"), TypeError, "x_dtype 'float31' is none that NumPy knows"),
+    "x_dtype complex": (lambda: c1x1.Pointwise(W, x_dtype=complex), TypeError, "x_dtype complex128 cannot hold an image"),
     "layer and channels": (lambda: c1x1.Pointwise(W)(np.ones((5, 6, 8), np.float32)), ValueError, "does not fit x of shape (5, 6, 8)"),
 }  # fmt: skip
 
@@ -93,7 +154,7 @@ def test_an_error_leaks_nothing(case):
         for _ in range(3):
             with pytest.raises(error):
                 call()
-        counts.append((sys.getrefcount(X), sys.getrefcount(W), sys.getrefcount(BATCH)))
+        counts.append([sys.getrefcount(a) for a in (X, W, BATCH, BYTES, INT8, TABLE)])
     assert counts[0] == counts[1] == counts[2]
 
 
@@ -108,6 +169,29 @@ def test_a_call_leaks_nothing():
         c1x1.conv(X, W, bias, out=out)
         layer(X, out=out)
     assert [sys.getrefcount(o) for o in (X, W, bias, out, layer)] == before
+
+
+def test_a_call_with_everything_leaks_nothing():
+    scale, slopes, out = np.ones(4, np.float32), np.ones(4), np.ones((5, 6, 4), np.float32)
+    residual, nodata, table = np.ones(4, np.float32), 7777, TABLE.astype(np.float64)
+    activation = ("prelu", slopes)
+    layer = c1x1.Pointwise(W, scale=scale, activation=activation, lut=table)
+
+    def calls():
+        for rest in ({}, {"out": out}):
+            c1x1.conv(
+                X, W, scale=scale, residual=residual, activation=activation, nodata=nodata, **rest
+            )
+            c1x1.conv(BYTES, W, lut=TABLE, residual=out, **rest)
+            layer(BYTES, residual=residual, nodata=7, **rest)
+
+    objects = (X, W, BYTES, TABLE, scale, slopes, out, residual, nodata, table, activation, layer)
+    for _ in range(5):
+        calls()
+    before = [sys.getrefcount(o) for o in objects]
+    for _ in range(20):
+        calls()
+    assert [sys.getrefcount(o) for o in objects] == before
 
 
 @pytest.mark.parametrize("size", [2**40, 2**55, 2**61])

@@ -33,6 +33,10 @@ PROLOGUE = """
     out = np.ones((2048, 1024, 24), np.float32)
     odd = big.reshape(-1).view(np.uint8)[1:-95].view(np.float32).reshape(-1, 24)
     planes = (24, 2048, 1024)
+    table, tables = np.ones(256, np.float32), np.ones((24, 256), np.float32)
+    image = big.view(np.uint8).reshape(8192, 1024, 24)[:2048]
+    halves = big.view(np.float16).reshape(4096, 1024, 24)[:2048]
+    plane = np.ones((24, 1, 1), np.float32)
     c1x1.conv(big[:64], w, out=out[:64], threads=2)  # what is made once: threads, heap
 """
 
@@ -52,6 +56,25 @@ CALLS = {
     "stepped": ("c1x1.conv(big[::2, ::2], w, out=out[:1024, :512], threads=2)", 2),
     "uint8 image": (
         "c1x1.conv(big.view(np.uint8).reshape(8192, 1024, 24)[:2048], w, out=out, threads=2)",
+        2,
+    ),
+    "lut": ("c1x1.conv(image, w, lut=table, out=out, threads=2)", 2),
+    "lut for each channel": ("c1x1.conv(image, w, lut=tables, out=out, threads=2)", 2),
+    "residual": (
+        "c1x1.conv(big, w, residual=big, scale=w[0], activation='silu', out=out, threads=2)",
+        2,
+    ),
+    "residual is out": ("c1x1.conv(big, w, residual=out, out=out, threads=2)", 2),
+    "residual of another dtype": ("c1x1.conv(big, w, residual=halves, out=out, threads=2)", 2),
+    "residual that broadcasts": (
+        "c1x1.conv(big.reshape(planes), w, layout='CHW', residual=plane, "
+        "out=out.reshape(planes), threads=2)",
+        2,
+    ),
+    "nodata": ("c1x1.conv(big, w, nodata=1, out=out, threads=2)", 2),
+    "nodata of uint8": ("c1x1.conv(image, w, nodata=0, out=out, threads=2)", 2),
+    "few channels": (
+        "c1x1.conv(image[..., :2], w[:2], out=out, nodata=0, threads=2)",
         2,
     ),
     "float64 result": (

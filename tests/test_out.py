@@ -116,6 +116,22 @@ def test_out_is_untouched_after_an_error(layout):
         lambda: c1x1.conv(x, np.ones((7, 7), complex), layout=layout, out=out),
         lambda: c1x1.conv(x, np.ones((7, 7), np.float32), np.ones(3), layout=layout, out=out),
         lambda: c1x1.conv(x, np.ones((7, 7), np.float32), layout=layout, out=out, threads=0),
+        *[
+            lambda wrong=wrong: c1x1.conv(
+                x, np.ones((7, 7), np.float32), layout=layout, out=out, **wrong
+            )
+            for wrong in (
+                {"scale": np.ones(3)},
+                {"residual": np.ones(3)},
+                {"residual": out, "scale": 1j},
+                {"activation": ("prelu", np.ones(3))},
+                {"activation": ("clip", 2, 1)},
+                {"lut": np.ones(256)},
+                {"nodata": 1e300},
+                {"precision": "low"},
+                {"reproducible": 1},
+            )
+        ],
     ):
         with pytest.raises((ValueError, TypeError)):
             bad()

@@ -143,3 +143,68 @@ def test_workspace_is_bounded_for_any_number_of_channels(k, layout, dtype, c_out
     )
     weights = k * c_out * (4 if p["compute"] == "float32" else 8)
     assert p["thread_bytes"] <= (1 << 20) + weights
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("layout", ["last", "first"])
+@pytest.mark.parametrize("name", SHAPES)
+def test_workspace_is_bounded_with_all_that_follows_the_sums(name, layout, isa):
+    """The residual waits beside the sums, flags tell pixels without data: still 1 MiB a thread."""
+    n, h, w, _, c_out = SHAPES[name]
+    machine = MACHINE | {"isa": isa, "threads": 2}
+    shape = (n, h, w, c_out) if layout == "last" else (n, c_out, h, w)
+    terms = {"scale": 2.0, "activation": "silu", "nodata": 0}
+    for dtype in (np.uint8, np.float32, np.float64):
+        for residual_dtype in (np.float32, np.float64):
+            terms["residual"] = np.broadcast_to(np.zeros((), residual_dtype), shape)
+            p = plan(SHAPES[name], layout, machine, dtype, **terms)
+            assert p["thread_bytes"] <= 1 << 20
+    table = np.broadcast_to(np.float32(0), (256,))
+    p = plan(SHAPES[name], layout, machine, np.uint8, lut=table, **terms)
+    assert p["thread_bytes"] <= 1 << 20
+
+
+@pytest.mark.parametrize("k", [1, 3, 17, 160, 161, 1025, 65536])
+@pytest.mark.parametrize("layout", ["last", "first"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.uint8])
+@pytest.mark.parametrize("c_out", [1, 3, 8, 100])
+def test_workspace_with_residual_and_nodata_is_bounded_for_any_number_of_channels(
+    k, layout, dtype, c_out
+):
+    shape = (1, 300, 301, k, c_out)
+    x_shape = (1, 300, 301, k) if layout == "last" else (1, k, 300, 301)
+    x = np.broadcast_to(np.zeros((), dtype), x_shape)
+    w = np.broadcast_to(np.float32(0), (k, c_out) if layout == "last" else (c_out, k))
+    out_shape = (*shape[:3], c_out) if layout == "last" else (1, c_out, 300, 301)
+    residual = np.broadcast_to(np.float16(0), out_shape)
+    terms = {"layout": "NHWC" if layout == "last" else "NCHW", "scale": 3.0}
+    for isa in ISAS:
+        for l2_bytes in (256 << 10, 2 << 20):
+            terms["machine"] = MACHINE | {"isa": isa, "l2_bytes": l2_bytes}
+            for rest in ({}, {"nodata": 1}, {"residual": residual, "nodata": 1}):
+                p = _api.plan(x, w, **terms, **rest)
+                weights = k * c_out * (4 if p["compute"] == "float32" else 8)
+                assert p["thread_bytes"] <= (1 << 20) + weights
+
+
+@needs_x86
+def test_what_follows_the_sums_is_done_in_out_where_it_can_be():
+    """Through the buffer where the residual has another dtype, or is overwritten."""
+    shape = [1, 56, 56, 64, 64]
+    result = np.zeros((1, 56, 56, 64), np.float32)
+    terms = {"scale": 2.0, "activation": "gelu", "nodata": 1}
+    assert plan(shape, **terms)["is_direct"]
+    assert plan(shape, residual=result, **terms)["is_direct"]
+    assert plan(shape, residual=result[:, :1], **terms)["is_direct"]
+    assert not plan(shape, residual=result.astype(np.float16), **terms)["is_direct"]
+    assert not plan(shape, residual=result, out=result, **terms)["is_direct"]
+    assert plan(shape, residual=result.copy(), out=result, **terms)["is_direct"]
+
+
+@needs_x86
+def test_a_table_is_looked_up_while_pixels_are_packed():
+    table = np.zeros(256, np.float32)
+    for layout, operand in (("last", "a"), ("first", "b")):
+        p = plan([1, 56, 56, 64, 64], layout, dtype=np.uint8, lut=table)
+        assert p[operand] == "pack_block"
+        assert p["compute"] == "float32"

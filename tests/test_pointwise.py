@@ -71,6 +71,73 @@ def test_pickle_holds_plain_weights(layer, x):
     assert (again.layout, again.groups, again.dtype, again.bias) == ("NCHW", 2, np.float32, None)
 
 
+EVERYTHING = {
+    "layout": "CHW",
+    "groups": 2,
+    "scale": np.arange(1, 7, dtype=np.float32),
+    "activation": ("prelu", np.arange(6) / 4),
+    "lut": np.arange(256, dtype=np.float64) - 100,
+    "dtype": "float32",
+    "precision": "high",
+    "reproducible": True,
+    "x_dtype": "uint8",
+}
+
+
+def everything():
+    """A layer with all keywords, and an image for it."""
+    layer = c1x1.Pointwise(np.ones((6, 5), np.float32), np.arange(6), **EVERYTHING)
+    return layer, np.arange(10 * 4 * 7, dtype=np.uint8).reshape(10, 4, 7)
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_pickle_holds_every_keyword(protocol):
+    layer, x = everything()
+    again = pickle.loads(pickle.dumps(layer, protocol))
+    for name, given in EVERYTHING.items():
+        if name == "activation":
+            assert again.activation[0] == given[0]
+            np.testing.assert_array_equal(again.activation[1], given[1])
+        elif isinstance(given, np.ndarray):
+            np.testing.assert_array_equal(getattr(again, name), given)
+            assert getattr(again, name).dtype == given.dtype
+        else:
+            assert getattr(again, name) == given
+    np.testing.assert_array_equal(again(x), layer(x))
+    np.testing.assert_array_equal(again(x, nodata=3), layer(x, nodata=3))
+    assert again.packed_bytes == layer.packed_bytes
+    for activation in ("gelu", ("clip", None, 2), ("prelu", [0.5, 0.25])):
+        again = pickle.loads(pickle.dumps(c1x1.Pointwise(np.ones((3, 2)), activation=activation)))
+        np.testing.assert_array_equal(
+            again(np.ones((1, 3))),
+            c1x1.conv(np.ones((1, 3)), np.ones((3, 2)), activation=activation),
+        )
+
+
+def test_everything_equals_conv(isa):
+    layer, x = everything()
+    options = {k: v for k, v in EVERYTHING.items() if k != "x_dtype"}
+    weights, bias = np.ones((6, 5), np.float32), np.arange(6)
+    residual = np.arange(6 * 4 * 7).reshape(6, 4, 7)
+    want = c1x1.conv(x, weights, bias, residual=residual, nodata=3, **options)
+    np.testing.assert_array_equal(layer(x, residual=residual, nodata=3), want)
+    np.testing.assert_array_equal(layer(x, None, residual, 1, 3, 2), want)
+    np.testing.assert_array_equal(layer(x), c1x1.conv(x, weights, bias, **options))
+    strided = c1x1.conv(x, weights, bias, stride=2, **options)
+    np.testing.assert_array_equal(layer(x, None, None, 2), strided)
+
+
+def test_x_dtype_packs_for_the_dtype_of_the_products(x, rng):
+    """Weights of float32 for images of float64."""
+    w = rng.integers(-4, 5, (30, 70)).astype(np.float32)
+    plain, wide = c1x1.Pointwise(w), c1x1.Pointwise(w, x_dtype=np.float64)
+    assert wide.packed_bytes > plain.packed_bytes > 0
+    assert c1x1.Pointwise(w, x_dtype=np.uint8).packed_bytes == plain.packed_bytes
+    for image in (x, x.astype(np.float64)):
+        np.testing.assert_array_equal(wide(image), c1x1.conv(image, w))
+        np.testing.assert_array_equal(plain(image), c1x1.conv(image, w))
+
+
 def test_copies(layer, x):
     for other in (copy.copy(layer), copy.deepcopy(layer)):
         np.testing.assert_array_equal(other(x), layer(x))
@@ -86,6 +153,23 @@ def test_immutable(layer, x, rng):
         layer.weight[0] = 1
     with pytest.raises(ValueError, match="read-only"):
         layer.bias[0] = 1
+    scale, slopes, table = np.ones(5), np.ones(5), np.ones(256)
+    listed = [1.0] * 5
+    minus = -np.ones((30, 5), np.float32)
+    layers = [
+        c1x1.Pointwise(minus, scale=scale, activation=("prelu", slopes), lut=table),
+        c1x1.Pointwise(minus, scale=scale, activation=("prelu", listed), lut=table),
+    ]
+    image = rng.integers(0, 255, (4, 30)).astype(np.uint8)
+    wants = [made(image) for made in layers]
+    scale[...] = slopes[...] = table[...] = 7
+    listed[0] = 7
+    for made, want in zip(layers, wants, strict=True):
+        np.testing.assert_array_equal(made(image), want)
+        np.testing.assert_array_equal(made(image, residual=0), want)
+        for array in (made.scale, made.lut, made.activation[1]):
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 1
     with pytest.raises(AttributeError):
         layer.weight = w
     with pytest.raises(AttributeError):
@@ -118,6 +202,16 @@ def test_repr():
     )
     text = repr(c1x1.Pointwise(np.ones((4, 3)), layout="CHW", groups=2))
     assert text == "<c1x1.Pointwise: float64 weights (4, 3), layout='CHW', groups=2>"
+
+
+def test_repr_names_what_follows_the_sums():
+    layer, _ = everything()
+    assert repr(layer) == (
+        "<c1x1.Pointwise: float32 weights (6, 5), bias, scale, lut, "
+        f"activation={layer.activation!r}, layout='CHW', groups=2>"
+    )
+    text = repr(c1x1.Pointwise(np.ones((3, 4)), activation=("clip", 0, 1)))
+    assert text == "<c1x1.Pointwise: float64 weights (3, 4), activation=('clip', 0, 1)>"
 
 
 def test_shared_between_threads(layer, rng):

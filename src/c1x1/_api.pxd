@@ -22,6 +22,7 @@ cdef class Extras:
 
 
 cdef ndarray as_array(object value, str name)
+cdef object read_dtype(object dtype, str name=*)
 cdef Extras read_extras(object scale, object residual, object activation, object lut, object nodata)
 cdef int check_promises(object precision, object reproducible) except -1
 cdef object run(object x, ndarray w, object bias, object layout, object stride, object groups,

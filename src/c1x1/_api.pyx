@@ -368,7 +368,7 @@ cdef list set_vectors(c1x1_problem *p, Extras extras, size_t c_out, ndarray avoi
         p.epilogue.scale = <const char *>cnp.PyArray_DATA(v)
         keep.append(v)
     for i in range(len(extras.parameters)):
-        v = apart(read_vector(extras.parameters[i], "the activation's parameter", c_out, typenum), avoid)
+        v = apart(read_vector(extras.parameters[i], "slopes", c_out, typenum), avoid)
         p.epilogue.parameter[i] = <const char *>cnp.PyArray_DATA(v)
         keep.append(v)
     return keep
@@ -379,12 +379,13 @@ cdef ndarray apart(ndarray small, ndarray out):
     return small.copy() if out is not None and spans_meet(out, small) else small
 
 
-cdef ndarray set_table(c1x1_problem *p, Extras extras, ndarray x, size_t channels):
+cdef ndarray set_table(c1x1_problem *p, Extras extras, ndarray x, ndarray avoid):
     cdef int typenum = type_of_compute(p.compute)
     cdef ndarray table = extras.tables.get(typenum)
     if table is None:
         table = np.ascontiguousarray(extras.table, cnp.PyArray_TypeObjectFromType(typenum))
         extras.tables[typenum] = table
+    table = apart(table, avoid)
     size = cnp.PyArray_ITEMSIZE(table)
     # At the entry for 0: signed values count from their lowest.
     p.table = <const char *>cnp.PyArray_DATA(table)
@@ -469,13 +470,13 @@ cdef object mixed_dtype(ndarray x, ndarray w):
     return np.result_type(x.dtype, w.dtype)
 
 
-cdef object read_dtype(object dtype):
+cdef object read_dtype(object dtype, str name="dtype"):
     try:
         result = np.dtype(dtype)
     except TypeError:
-        raise TypeError(f"dtype {dtype!r} is none that NumPy knows; expected one of {DTYPES}") from None
+        raise TypeError(f"{name} {dtype!r} is none that NumPy knows; expected one of {DTYPES}") from None
     if dtype_of(result.num) < 0:
-        raise TypeError(f"dtype {result} cannot hold a result; expected one of {DTYPES}")
+        raise TypeError(f"{name} {result} cannot hold {'a result' if name == 'dtype' else 'an image'}; expected one of {DTYPES}")
     return result.newbyteorder("=")
 
 
@@ -618,10 +619,7 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
     if extras is not None:
         keep = set_vectors(&p, extras, f.c_out, out if out_ is not None else None)
         if extras.table is not None:
-            table = set_table(&p, extras, x, channels)
-            if out_ is not None and spans_meet(out, table):
-                extras.tables.clear()
-                raise ValueError("out overlaps lut: pass an out of its own memory")
+            table = set_table(&p, extras, x, out if out_ is not None else None)
         if extras.residual is not None:
             residual = set_residual(&p, extras, out, shape, d, channel_axis, &f)
         if extras.nodata is not None:

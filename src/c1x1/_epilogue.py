@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from typing import Any, cast
 
@@ -53,10 +54,17 @@ def read_activation(activation: object) -> tuple[int, tuple[Any, ...]]:
     if name == "clip":
         given = _read_bounds(given)
     elif name != "prelu":
-        for value in given:
-            if np.ndim(value) != 0:
-                raise ValueError(f"activation {name!r} takes a number, not {value!r}")
+        given = tuple(_read_number(name, value) for value in given)
     return code, given
+
+
+def _read_number(name: str, value: Any) -> float:
+    if np.ndim(value) != 0:
+        raise ValueError(f"activation {name!r} takes a number, not {value!r}")
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"activation {name!r} takes a number, not {value!r}") from None
 
 
 def _read_bounds(given: tuple[Any, ...]) -> tuple[float, float]:
@@ -64,7 +72,7 @@ def _read_bounds(given: tuple[Any, ...]) -> tuple[float, float]:
     high = np.inf if given[1] is None else given[1]
     try:
         low, high = float(low), float(high)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise TypeError(f"activation 'clip' takes two numbers, not {given!r}") from None
     if not low <= high:
         raise ValueError(
@@ -103,12 +111,15 @@ def _number(nodata: object) -> Any:
 
 def _holds(dtype: np.dtype[Any], value: Any) -> bool:
     """Whether the dtype has that value, or a float one close to it."""
+    try:
+        is_finite = math.isfinite(value)
+    except OverflowError:  # an int beyond float64
+        return False
     if dtype.kind == "f":
         with np.errstate(all="ignore"):
-            return bool(np.isfinite(np.array(value, np.float64).astype(dtype))) or not np.isfinite(
-                value
-            )
-    if not np.isfinite(value) or value != int(value):
+            kept = np.array(value, np.float64).astype(dtype)
+        return not is_finite or bool(np.isfinite(kept))
+    if not is_finite or value != int(value):
         return False
     if dtype.kind == "b":
         return value in (0, 1)

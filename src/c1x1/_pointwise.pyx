@@ -6,7 +6,7 @@ from numpy cimport ndarray
 import numpy as np
 
 from c1x1._api cimport (Extras, as_array, check_promises, filters, layout_is_channels_last,
-                        pack_filters, parse_groups, read_extras, read_filters, run)
+                        pack_filters, parse_groups, read_dtype, read_extras, read_filters, run)
 from c1x1._core cimport PackedWeights
 
 from c1x1 import _doors, _folding, _onnx
@@ -70,7 +70,7 @@ cdef class Pointwise:
         self.groups_object = self.groups
         self.stride = 1
         self.layout = layout
-        self.dtype = None if dtype is None else np.dtype(dtype)
+        self.dtype = None if dtype is None else read_dtype(dtype)
         self.weight = frozen(as_array(w, "w"))
         if self.weight.ndim == 0:
             raise ValueError("w has no axes; expected (C_in, C_out) or a filter of shape (C_in,)")
@@ -88,7 +88,7 @@ cdef class Pointwise:
         self.lut = None if lut is None else frozen(as_array(lut, "lut"))
         check_promises(precision, reproducible)
         self.precision, self.reproducible = precision, reproducible
-        self.x_dtype = None if x_dtype is None else np.dtype(x_dtype)
+        self.x_dtype = None if x_dtype is None else read_dtype(x_dtype, "x_dtype")
         self.extras = read_extras(self.scale, None, self.activation, self.lut, None)
         # A w that may be a matrix or one filter in the image's shape is read anew for each image,
         # when the channels decide; so is one whose few filters the kernels take as they lie.
@@ -104,6 +104,8 @@ cdef class Pointwise:
         cdef Extras extras = self.extras
         if residual is not None or nodata is not None:
             extras = read_extras(self.scale, residual, self.activation, self.lut, nodata)
+            if self.extras is not None:
+                extras.tables = self.extras.tables
         return run(x, self.weight, self.bias, self.layout,
                    self.stride if stride is None else stride, self.groups_object, out,
                    self.dtype, threads, extras, self.packed, None)
@@ -415,10 +417,11 @@ cdef ndarray frozen(ndarray a):
 
 
 cdef object frozen_activation(object activation):
-    """The same with copies of what arrays it holds."""
+    """The same with copies of the arrays and lists it holds."""
     if not isinstance(activation, tuple):
         return activation
-    return tuple([frozen(a) if isinstance(a, np.ndarray) else a for a in activation])
+    return tuple([a if a is None or isinstance(a, (str, float, int, np.generic)) else frozen(np.asarray(a))
+                  for a in activation])
 
 
 cdef object build(object cls, dict arguments):

@@ -62,10 +62,14 @@ static void load_pixels(const shared *s, const block *t, size_t first, size_t co
     }
 }
 
-/* Whether the buffer holds these pixels already; from now on it does. */
+/* Whether the buffer holds these pixels already; from now on it does. The group is asked too: with a
+ * stride of zero all begin at one address, but each channel has its own row of the table. */
 static int holds_pixels(worker *w, const block *t, size_t first, size_t k0) {
-    if (w->held_x == t->x && w->held_first == first && w->held_k0 == k0) return 1;
+    if (w->held_x == t->x && w->held_group == t->group && w->held_first == first &&
+        w->held_k0 == k0)
+        return 1;
     w->held_x = t->x;
+    w->held_group = t->group;
     w->held_first = first;
     w->held_k0 = k0;
     return 0;

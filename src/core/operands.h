@@ -41,7 +41,7 @@ typedef struct {
     const char *held_w;
     size_t held_w_count;
     const char *held_x; /* and which pixels and channels */
-    size_t held_first, held_k0;
+    size_t held_group, held_first, held_k0;
 } worker;
 
 /* Rows m0 .. m0 + m, columns n0 .. n0 + n of one outer step. */

@@ -14,6 +14,7 @@ static const size_t SPLIT_K = 512;       /* into blocks of at most this */
 static const size_t PACKED_WEIGHTS = 768 << 10; /* bytes that each thread may pack for one call */
 static const size_t FLAGGED_PIXELS = 16 << 10;  /* of a block, a byte each */
 static const size_t TILE_BUFFER = 160 << 10;    /* bytes of sums that wait for the store stage */
+static const size_t WORKSPACE = 1 << 20;        /* bytes of a thread, beside its packed weights */
 
 static double greater(double a, double b) { return a > b ? a : b; }
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
@@ -226,6 +227,22 @@ static void size_workspace(const c1x1_view *v, c1x1_plan *plan) {
         plan->flag_bytes = round_up(c1x1_pixels_are_n(plan->role) ? plan->nc : plan->mc, line);
 }
 
+/* Fewer pixels in a block whose buffers outgrow a thread's share: rows of few channels are packed with
+ * gaps longer than they are, and a residual waits beside the sums. */
+static void fit_workspace(const c1x1_view *v, c1x1_plan *plan) {
+    const int pixels_are_n = c1x1_pixels_are_n(plan->role);
+    size_t *pixels = pixels_are_n ? &plan->nc : &plan->mc;
+    const size_t total = pixels_are_n ? plan->n : plan->m;
+    const size_t unit = pixels_are_n ? plan->nr : plan->mr;
+    for (;;) {
+        size_workspace(v, plan);
+        const size_t weights = smaller(pixels_are_n ? plan->a_bytes : plan->b_bytes,
+                                       plan->k * v->problem->c_out * v->size);
+        if (c1x1_plan_thread_bytes(plan) <= WORKSPACE + weights || *pixels <= 2 * unit) return;
+        *pixels = even_block(total, *pixels / 2, unit);
+    }
+}
+
 static int choose_threads(const c1x1_view *v, int limit) {
     const c1x1_problem *p = v->problem;
     const double pixels = (double)v->pixels * (double)p->groups;
@@ -276,10 +293,10 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
         plan_pixels_n(&v, machine, per_task, c.x_in_place, plan);
     count_blocks(plan);
     split_channels(&v, plan);
+    fit_workspace(&v, plan);
     count_blocks(plan);
     choose_grain(plan);
     plan->threads = (int)smaller((size_t)plan->threads, c1x1_plan_tasks(plan));
-    size_workspace(&v, plan);
     return C1X1_OK;
 }
 
