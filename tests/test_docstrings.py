@@ -13,7 +13,7 @@ import c1x1
 README = Path(__file__).parents[1] / "README.md"
 
 
-@pytest.mark.parametrize("name", ["conv", "Pointwise", "explain", "info"])
+@pytest.mark.parametrize("name", ["conv", "conv_vjp", "Pointwise", "explain", "info"])
 def test_examples(name):
     finder = doctest.DocTestFinder(recurse=False)
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)

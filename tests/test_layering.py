@@ -22,6 +22,7 @@ pytestmark = pytest.mark.skipif(
 # floors hand to each other and is open to all. kernels/kernel.h is the contract: floors above may
 # read it, the other files of the folder are closed to them.
 C_EDGES = {
+    # beside the floors: the names of the activations, open to all that need them
     "epilogues.def": set(),
     "c1x1.h": {"epilogues.def"},
     # floor 3: what is legal, then who computes what
@@ -44,8 +45,6 @@ C_EDGES = {
     "stage.h": {"c1x1.h"},
     "convert.h": {"c1x1.h"},
     "threads.h": {"c1x1.h"},
-    # beside the floors: the names of the activations, open to all that need them
-    "epilogues.def": set(),
     # floor 5: kernels know the contract and each other's words, nothing else
     "kernels/*": {"c1x1.h", "kernels/*", "epilogues.def"},
     # beside the floors: which kernels exist, which CPU this is
@@ -94,12 +93,13 @@ PYTHON_EDGES = {
     "_epilogue": {"_core"},
     "_api": {"_core", "_epilogue"},
     "_pointwise": {"_api", "_core"},
+    "_gradients": {"_api"},
     "_info": {"", "_api", "_core"},
     "_png": set(),
     "_explain": {"", "_api", "_core", "_info", "_pointwise"},
     "_selftest": {"", "_api", "_core", "_info", "_pointwise"},
     "_demo": {"", "_api", "_core", "_explain", "_info", "_png", "_pointwise"},
-    "__init__": {"_api", "_core", "_explain", "_info", "_pointwise"},
+    "__init__": {"_api", "_core", "_explain", "_gradients", "_info", "_pointwise"},
     "__main__": {"", "_api", "_core", "_demo", "_explain", "_info", "_pointwise", "_selftest"},
 }
 

@@ -41,3 +41,11 @@ def plan(
     dtype: DTypeLike | None = None,
     machine: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]: ...
+def read_array(value: ArrayLike, name: str) -> NDArray[Any]: ...
+def read_operands(
+    x_: ArrayLike,
+    w_: ArrayLike,
+    layout: str | None,
+    stride: SupportsIndex | Sequence[SupportsIndex],
+    groups_: SupportsIndex,
+) -> tuple[NDArray[Any], NDArray[Any], int, tuple[int, ...], int, int, int | None]: ...
