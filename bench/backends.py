@@ -461,3 +461,85 @@ BACKENDS = {
         JAX,
     )
 }
+
+
+# ---- gradients -----------------------------------------------------------------------------------
+
+
+def make_gradient(x, w, layout):
+    """The gradient with respect to the result; the same in every process."""
+    pixels = x.shape[:-1] if layout == "last" else (x.shape[0], *x.shape[2:])
+    grad_y = np.random.default_rng(1).standard_normal(
+        (*pixels, w.shape[1] if layout == "last" else w.shape[0]), np.float32
+    )
+    return grad_y if layout == "last" else np.ascontiguousarray(np.moveaxis(grad_y, -1, 1))
+
+
+class Gradient(Backend):
+    """All three gradients; `array` gives (grad_x, grad_w, grad_bias) in the order of the layout."""
+
+
+class ConvVjp(_C1x1, Gradient):
+    """c1x1.conv_vjp."""
+
+    name = "conv-vjp"
+
+    def prepare(self, x, w, layout):
+        grad_y, letters = make_gradient(x, w, layout), self.letters(layout)
+        conv_vjp = self.c1x1.conv_vjp
+        return lambda: conv_vjp(x, w, grad_y, layout=letters)
+
+    def array(self, result):
+        return result
+
+
+class NumPyVjp(NumPy, Gradient):
+    """np.matmul and np.sum on the flattened image; channels first, products of images are added."""
+
+    name = "numpy-vjp"
+
+    def prepare(self, x, w, layout):
+        grad_y = make_gradient(x, w, layout)
+        channels = grad_y.shape[-1] if layout == "last" else grad_y.shape[1]
+        if layout == "last":
+            flat, g = x.reshape(-1, x.shape[-1]), grad_y.reshape(-1, channels)
+            return lambda: ((g @ w.T).reshape(x.shape), flat.T @ g, g.sum(axis=0))
+        flat = x.reshape(*x.shape[:2], -1)
+        g = grad_y.reshape(len(x), channels, -1)
+        return lambda: (
+            np.matmul(w.T, g).reshape(x.shape),
+            np.matmul(g, flat.transpose(0, 2, 1)).sum(axis=0),
+            g.sum(axis=(0, 2)),
+        )
+
+    def array(self, result):
+        return result
+
+
+class TorchVjp(_Torch, Gradient):
+    """What PyTorch's autograd calls for conv2d: aten.convolution_backward, without the tape."""
+
+    name = "torch-vjp"
+
+    def prepare(self, x, w, layout):
+        torch = self.torch
+        self.layout = layout
+        image, grad_y = torch.from_numpy(x), torch.from_numpy(make_gradient(x, w, layout))
+        weights = torch.from_numpy(w if layout == "first" else np.ascontiguousarray(w.T))
+        weights = weights[:, :, None, None]
+        if layout == "last":
+            image, grad_y = image.permute(0, 3, 1, 2), grad_y.permute(0, 3, 1, 2)
+            weights = weights.contiguous(memory_format=torch.channels_last)
+        backward = torch.ops.aten.convolution_backward
+        sizes = ([len(weights)], [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [True] * 3)
+        return lambda: backward(grad_y, image, weights, *sizes)
+
+    def array(self, result):
+        grad_x, grad_w, grad_bias = result
+        grad_w = grad_w[:, :, 0, 0]
+        if self.layout == "last":
+            grad_x, grad_w = grad_x.permute(0, 2, 3, 1), grad_w.T
+        return grad_x.numpy(), grad_w.numpy(), grad_bias.numpy()
+
+
+GRADIENTS = {backend.name: backend for backend in (ConvVjp, NumPyVjp, TorchVjp)}

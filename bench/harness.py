@@ -25,11 +25,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from backends import BACKENDS
+from backends import BACKENDS, GRADIENTS, make_gradient
 
 SHAPES = Path(__file__).with_name("shapes.json")
 #: Units of 2^-24 of sum |x||w|: above what any order of summing the shapes here was seen to lose.
 TOLERANCE = 16
+KNOWN = BACKENDS | GRADIENTS
 #: A cache level this large or larger is unknown to us: then this is walked.
 UNKNOWN_CACHE = 64 << 20
 
@@ -132,6 +133,30 @@ def is_right(result, x, w, layout):
     return True
 
 
+def gradients_are_right(results, x, w, layout):
+    """The same for (grad_x, grad_w, grad_bias); of grad_w the first and last channels."""
+    grad_y = make_gradient(x, w, layout)
+    grad_x, grad_w, grad_bias = results
+    if any(a.dtype != np.float32 for a in results) or grad_w.shape != w.shape:
+        return False
+    if not is_right(grad_x, grad_y, w.T, layout):
+        return False
+    if layout == "first":
+        x, grad_y, grad_w = np.moveaxis(x, 1, -1), np.moveaxis(grad_y, 1, -1), grad_w.T
+    few = [0, 1, -2, -1]
+    some_x = x[..., [i % x.shape[-1] for i in few]].reshape(-1, 4).astype(np.float64)
+    some_y = grad_y[..., [i % grad_y.shape[-1] for i in few]].reshape(-1, 4).astype(np.float64)
+    got = grad_w[np.ix_(*([i % size for i in few] for size in grad_w.shape))]
+    bias = grad_bias[[i % len(grad_bias) for i in few]]
+    # A sum over all pixels is long: peers that add it up in one go lose more than a convolution.
+    bound = 4 * TOLERANCE * 2.0**-24
+    # Written so that NaN fails.
+    return bool(
+        (np.abs(got - some_x.T @ some_y) <= bound * (np.abs(some_x).T @ np.abs(some_y))).all()
+        and (np.abs(bias - some_y.sum(axis=0)) <= bound * np.abs(some_y).sum(axis=0)).all()
+    )
+
+
 # ---- timing --------------------------------------------------------------------------------------
 
 
@@ -205,7 +230,7 @@ def serve(name, threads, cache):
     def answer(**fields):
         print(json.dumps(fields), file=answers, flush=True)
 
-    backend = BACKENDS[name]()
+    backend = KNOWN[name]()
     try:
         answer(version=backend.start(threads))
     except ImportError as error:
@@ -220,7 +245,8 @@ def serve(name, threads, cache):
                 case = call = None
                 x, w = make_case(shape, layout)
                 call = backend.prepare(x, w, layout)
-                if not is_right(backend.array(call()), x, w, layout):
+                check = gradients_are_right if name in GRADIENTS else is_right
+                if not check(backend.array(call()), x, w, layout):
                     answer(error="wrong: disagrees with float64")
                     continue
                 case = (shape, layout)
@@ -247,7 +273,7 @@ class Peer:
                 "C1X1_NUM_THREADS",
             )
         }
-        if isa and BACKENDS[name].is_ours:
+        if isa and KNOWN[name].is_ours:
             self.env["C1X1_ISA"] = isa
         self.start()
 
@@ -366,7 +392,7 @@ def time_shape(peers, shape, layout, rounds, budget):
     """({peer: [seconds per round]}, {peer: why not}) of one shape, rounds interleaved."""
     seconds, skipped = {}, {}
     for name, peer in peers.items():
-        why = BACKENDS[name]().refuses(shape, layout)
+        why = KNOWN[name]().refuses(shape, layout)
         # The first answer builds the case and checks it; its time does not count.
         why = why or peer.time(shape, layout, 0).get("error")
         if why:

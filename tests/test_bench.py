@@ -135,6 +135,25 @@ def test_backends_that_are_always_there_are_right(name, layout):
         assert harness.is_right(backend.array(backend.prepare(x, w, layout)()), x, w, layout)
 
 
+@pytest.mark.parametrize("layout", ["last", "first"])
+@pytest.mark.parametrize("name", ["conv-vjp", "numpy-vjp"])
+@pytest.mark.parametrize("shape", [[1, 20, 30, 7, 1], [3, 4, 5, 16, 2]], ids=str)
+def test_wrong_gradients_are_caught(name, layout, shape):
+    backend = backends.GRADIENTS[name]()
+    assert backend.start(1)
+    x, w = harness.make_case(shape, layout)
+    results = backend.array(backend.prepare(x, w, layout)())
+    assert harness.gradients_are_right(results, x, w, layout)
+    for which in range(3):
+        wrong = [a.copy() for a in results]
+        wrong[which].flat[0] += 0.1
+        assert not harness.gradients_are_right(wrong, x, w, layout)
+        wrong[which].flat[0] = np.nan
+        assert not harness.gradients_are_right(wrong, x, w, layout)
+        wrong[which] = results[which].astype(np.float64)
+        assert not harness.gradients_are_right(wrong, x, w, layout)
+
+
 def test_cold_calls_are_evicted_each_and_warm_ones_not():
     log = []
     harness.time_calls(lambda: log.append("call"), 0, lambda: log.append("evict"))
@@ -237,6 +256,7 @@ COMMON = ("--threads", 1, "--rounds", 1, "--budget", 0.0005)
         ("peers", ("--only", SMALL, "--peers", "numpy", "--cache", "cold", *COMMON), "against"),
         ("roofline", ("--only", SMALL, "--largest", 100_000, *COMMON), "Share of the roof"),
         ("scaling", ("--only", "P,K", "--sizes", 2, 5, *COMMON), "K=5"),
+        ("gradients", ("--only", SMALL, "--batch", 2, "--peers", "numpy*", *COMMON), "against"),
         ("overhead", ("--rounds", 1, "--calls", 10), "of np.matmul"),
     ],
 )

@@ -19,6 +19,8 @@ README = Path(__file__).parents[1] / "README.md"
 # Names, and the package that the examples use.
 NAMES = {
     "conv": None,
+    "conv_vjp": None,
+    "Chain": None,
     "Pointwise": None,
     "Pointwise.fold_batchnorm": None,
     "Pointwise.fold_normalization": None,

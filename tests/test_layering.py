@@ -45,8 +45,6 @@ C_EDGES = {
     "stage.h": {"c1x1.h"},
     "convert.h": {"c1x1.h"},
     "threads.h": {"c1x1.h"},
-    # beside the floors: the names of the activations, open to all that need them
-    "epilogues.def": set(),
     # floor 5: kernels know the contract and each other's words, nothing else
     "kernels/*": {"c1x1.h", "kernels/*", "epilogues.def"},
     # beside the floors: which kernels exist, which CPU this is
@@ -103,6 +101,7 @@ PYTHON_EDGES = {
     "_onnx": {"_doors"},
     "_pointwise": {"_api", "_core", "_doors", "_folding", "_onnx"},
     "_chain": {"_api", "_pointwise"},
+    "_gradients": {"_api"},
     "_info": {"", "_api", "_core"},
     "_png": set(),
     "_explain": {"", "_api", "_core", "_info", "_pointwise"},
@@ -110,7 +109,7 @@ PYTHON_EDGES = {
     "_demo": {"", "_api", "_core", "_explain", "_info", "_png", "_pointwise"},
     "dask": {"_api", "_pointwise"},
     "xarray": {"_api", "dask"},
-    "__init__": {"_api", "_chain", "_core", "_explain", "_info", "_pointwise"},
+    "__init__": {"_api", "_chain", "_core", "_explain", "_gradients", "_info", "_pointwise"},
     "__main__": {"", "_api", "_core", "_demo", "_explain", "_info", "_pointwise", "_selftest"},
 }
 

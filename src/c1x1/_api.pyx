@@ -836,4 +836,32 @@ def plan(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residu
                {} if machine is None else machine)
 
 
+# ---- for what is built on conv -------------------------------------------------------------------
+
+def read_array(value, str name):
+    """`value` as conv sees an operand: an ndarray without a copy where there is one, or conv's error."""
+    return as_array(value, name)
+
+
+def read_operands(x_, w_, layout, stride, groups_):
+    """What conv would read in these arguments, or its errors.
+
+    Returns x and w as arrays, the axis of x's channels, the step along each axis of x, the groups,
+    and the axes of w for the input and the output channels (None: one filter without that axis).
+    """
+    cdef filters f
+    cdef int channel_axis, batch_axis, axis, groups
+    cdef Py_ssize_t steps[64]
+    cdef ndarray x = as_array(x_, "x"), w = as_array(w_, "w")
+    cdef int ndim = cnp.PyArray_NDIM(x)
+    read_layout(layout, ndim, &channel_axis, &batch_axis)
+    groups = parse_groups(groups_)
+    if not read_filters(&f, w, cnp.PyArray_DIM(x, channel_axis), groups, channel_axis == ndim - 1,
+                        ndim, batch_axis >= 0):
+        refuse_filters(x, w, layout, channel_axis, batch_axis, groups)
+    parse_stride(stride, steps, ndim, channel_axis, batch_axis)
+    return (x, w, channel_axis, tuple([steps[axis] for axis in range(ndim)]), groups, f.in_axis,
+            None if f.out_axis < 0 else f.out_axis)
+
+
 include "_chain.pxi"

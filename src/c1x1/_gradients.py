@@ -1,0 +1,317 @@
+"""Gradients of conv: the same sums with roles exchanged, so conv computes them too.
+
+`grad_x` sums over output channels: a convolution of `grad_y` with the transposed weights. `grad_w`
+sums over pixels: a convolution whose channels are the pixels, and whose pixels are the channels of
+one operand; the other one is the weights. `grad_bias` is `grad_w` of a channel of ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal, SupportsIndex
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from c1x1._api import conv, read_array, read_operands
+
+Array = NDArray[Any]
+
+# As many pixels as conv has channels in its own tests of accuracy: what one call sums up.
+_LONGEST_BLOCK = 4096
+# So many sums are added one after the other; more are added in groups of as many.
+_FAN = 16
+# Shorter runs of pixels are put side by side first, as many as these bytes hold.
+_SHORT_RUN = 128
+_GATHERED_BYTES = 1 << 20
+# A part of grad_w whose sums are built up on their own, so that what is added up stays in cache.
+_PART_BYTES = 1 << 18
+_PART_COLUMNS = 256
+# Groups with fewer channels are multiplied several at once: vectors are wider than they are.
+_FEW_CHANNELS = 16
+
+
+def conv_vjp(
+    x: ArrayLike,
+    w: ArrayLike,
+    grad_y: ArrayLike,
+    *,
+    bias: bool = True,
+    layout: str | None = None,
+    stride: SupportsIndex | Sequence[SupportsIndex] = 1,
+    groups: SupportsIndex = 1,
+    threads: SupportsIndex | None = None,
+) -> tuple[Array, Array, Array | None]:
+    """Gradients of a loss with respect to the operands of `conv`, from the one for its result.
+
+    The vector-Jacobian product of ``y = conv(x, w, bias, layout=layout, stride=stride,
+    groups=groups)``: for channels last ``grad_x[..., c] = sum_o grad_y[..., o] * w[c, o]``,
+    ``grad_w[c, o]`` is the sum of ``x[..., c] * grad_y[..., o]`` over all pixels that `stride`
+    takes, ``grad_bias[o]`` that of ``grad_y[..., o]``.
+
+    Parameters
+    ----------
+    x, w, layout, stride, groups, threads
+        As in `conv`. x and w: float16, float32 or float64.
+    grad_y : array_like
+        The gradient with respect to the result, of its shape. Any strides. float16, float32 or
+        float64.
+    bias : bool, optional
+        Whether to compute `grad_bias`.
+
+    Returns
+    -------
+    grad_x : ndarray
+        Of the shape of `x`; zero at pixels that `stride` skips.
+    grad_w : ndarray
+        Of the shape of `w`, whichever of those that `conv` accepts it is.
+    grad_bias : ndarray or None
+        ``(C_out,)``, or None without `bias`.
+
+    All are C-contiguous and of dtype ``np.result_type(x, w, grad_y)``. Their bits do not depend on
+    the number of threads. Beside them, and a copy of `w` where it has groups, a call takes at most
+    2 MiB and what `conv` takes.
+
+    Raises
+    ------
+    ValueError
+        A `grad_y` that is not of the result's shape, and what `conv` raises it for.
+    TypeError
+        Integers, whose gradients would not be; and what `conv` raises it for.
+
+    Notes
+    -----
+    Sums over pixels are made of blocks of at most 4096 pixels, each summed up as `conv` sums up
+    channels; blocks are added in groups of 16, these groups in groups of 16, and so on. So the
+    error hardly grows with the image.
+
+    Examples
+    --------
+    >>> import numpy as np, c1x1
+    >>> x = np.ones((28, 28, 192), np.float32)
+    >>> w = np.full((192, 64), 0.5, np.float32)
+    >>> grad_x, grad_w, grad_bias = c1x1.conv_vjp(x, w, np.ones((28, 28, 64), np.float32))
+    >>> grad_x.shape, grad_w.shape, grad_bias.shape
+    ((28, 28, 192), (192, 64), (64,))
+    >>> float(grad_x[0, 0, 0]), float(grad_w[0, 0]), float(grad_bias[0])
+    (32.0, 784.0, 784.0)
+    """
+    image, weights, channel_axis, steps, group_count, in_axis, out_axis = read_operands(
+        x, w, layout, stride, groups
+    )
+    given = read_array(grad_y, "grad_y")
+    for name, array in {"x": image, "w": weights, "grad_y": given}.items():
+        if array.dtype.kind != "f":
+            raise TypeError(
+                f"{name} has dtype {array.dtype}, and the gradients of integers are none: "
+                f"pass {name}.astype(np.float32)"
+            )
+    dtype = np.result_type(image, weights, given)
+    c_out = 1 if out_axis is None else weights.shape[out_axis]
+    taken = np.moveaxis(image[tuple(slice(None, None, s) for s in steps)], channel_axis, -1)
+    arriving = _channels_last(given, taken.shape[:-1], channel_axis, c_out, weights.ndim == 1)
+
+    grad_x = np.empty(image.shape, dtype)
+    if any(s > 1 for s in steps):
+        grad_x.fill(0)
+    conv(
+        arriving,
+        _transposed(_matrix(weights, in_axis, out_axis), group_count),
+        groups=group_count,
+        out=np.moveaxis(grad_x[tuple(slice(None, None, s) for s in steps)], channel_axis, -1),
+        dtype=dtype,
+        threads=threads,
+    )
+    grad_w = np.empty(weights.shape, dtype)
+    grad_bias = np.empty(c_out, dtype) if bias else None
+    with np.errstate(all="ignore"):
+        _sum_groups(taken, arriving, group_count, _matrix(grad_w, in_axis, out_axis), threads)
+        if grad_bias is not None:
+            one = np.broadcast_to(np.ones(1, given.dtype), (*arriving.shape[:-1], 1))
+            _sum_products(one, arriving, grad_bias[None], threads)
+    return grad_x, grad_w, grad_bias
+
+
+# ---- operands ------------------------------------------------------------------------------------
+
+
+def _channels_last(
+    given: Array, pixels: tuple[int, ...], channel_axis: int, c_out: int, drops_channels: bool
+) -> Array:
+    """grad_y with its channels as the last axis, also where the result has none."""
+    shape = pixels
+    if not drops_channels:
+        shape = (*pixels[:channel_axis], c_out, *pixels[channel_axis:])
+    if given.shape != shape:
+        raise ValueError(
+            f"grad_y has shape {given.shape}; expected {shape}, the shape of the result of conv"
+        )
+    return given[..., None] if drops_channels else np.moveaxis(given, channel_axis, -1)
+
+
+def _matrix(w: Array, in_axis: int, out_axis: int | None) -> Array:
+    """A view of w without the axes of its window: (C_in / groups, C_out)."""
+    index: list[Any] = [0] * w.ndim
+    index[in_axis] = slice(None)
+    if out_axis is not None:
+        index[out_axis] = slice(None)
+    matrix: Array = w[tuple(index)]
+    if out_axis is None:
+        return matrix[:, None]
+    return matrix if in_axis < out_axis else matrix.T
+
+
+def _transposed(w: Array, groups: int) -> Array:
+    """(C_in / groups, C_out) to the (C_out / groups, C_in) that lead back from y to x."""
+    if groups == 1:
+        return w.T
+    c_in, c_out = w.shape[0], w.shape[1] // groups
+    return w.reshape(c_in, groups, c_out).transpose(2, 1, 0).reshape(c_out, groups * c_in)
+
+
+# ---- sums over pixels ----------------------------------------------------------------------------
+
+
+def _sum_groups(x: Array, g: Array, groups: int, out: Array, threads: SupportsIndex | None) -> None:
+    """Group by group, or several at once: then only the products within a group are kept."""
+    c_in, c_out = out.shape[0], out.shape[1] // groups
+    together = max(1, min(groups, _FEW_CHANNELS // max(c_in, c_out, 1)))
+    by_group = out.reshape(c_in, groups, c_out)
+    for first in range(0, groups, together):
+        count = min(together, groups - first)
+        from_x = x[..., first * c_in : (first + count) * c_in]
+        from_g = g[..., first * c_out : (first + count) * c_out]
+        if count == 1:
+            _sum_products(from_x, from_g, by_group[:, first], threads)
+            continue
+        all_pairs = np.empty((count * c_in, count * c_out), out.dtype)
+        _sum_products(from_x, from_g, all_pairs, threads)
+        own = np.diagonal(all_pairs.reshape(count, c_in, count, c_out), axis1=0, axis2=2)
+        by_group[:, first : first + count] = own.transpose(0, 2, 1)
+
+
+def _sum_products(x: Array, g: Array, out: Array, threads: SupportsIndex | None) -> None:
+    """out[c, o] = the sum over pixels of x[..., c] * g[..., o]; out of any strides."""
+    if out.size == 0:
+        return
+    if math.prod(x.shape[:-1]) == 0:
+        out.fill(0)
+        return
+    wide, narrow = _in_runs(x, g)
+    # The wider operand takes the place of the pixels: what is transposed is the other one.
+    if x.shape[-1] < g.shape[-1]:
+        wide, narrow, out = narrow, wide, out.T
+    _Sums(wide, narrow, out, threads).write()
+
+
+class _Sums:
+    """out[i, j] = the sum of wide[..., i] * narrow[..., j] over (*others, rows, run) pixels."""
+
+    def __init__(
+        self, wide: Array, narrow: Array, out: Array, threads: SupportsIndex | None
+    ) -> None:
+        self.wide, self.narrow, self.out, self.threads = wide, narrow, out, threads
+        # Halves are added up as float32.
+        self.dtype = np.result_type(out, np.float32)
+        # Sums lie as the kernels write them: along the channels of the narrow operand where the
+        # pixels of the wide one lie along memory, else along the channels of the wide one.
+        is_planar = abs(wide.strides[-2]) <= abs(wide.strides[-1])
+        self.order: Literal["C", "F"] = "C" if is_planar else "F"
+        unit = out.strides[1 if is_planar else 0]
+        self.is_direct = out.dtype == self.dtype and unit == out.itemsize
+
+    def write(self) -> None:
+        rows, columns = self.out.shape
+        most_columns = min(columns, _PART_COLUMNS)
+        most_rows = max(_PART_BYTES // (self.dtype.itemsize * most_columns), 1)
+        if self.is_direct and len(self.blocks(rows + columns)) == 1:
+            most_rows, most_columns = rows, columns
+        for c in _cut(columns, most_columns):
+            for r in _cut(rows, most_rows):
+                self.write_part(r, c)
+
+    def write_part(self, r: slice, c: slice) -> None:
+        """Channels r of the wide and c of the narrow operand."""
+        out = self.out[r, c]
+        blocks = [
+            (self.wide[(*index, r)], self.narrow[(*index, c)])
+            for index in self.blocks(sum(out.shape))
+        ]
+        levels = 0
+        while _FAN**levels < len(blocks):
+            levels += 1
+        total = out if self.is_direct else np.empty(out.shape, self.dtype, self.order)
+        spare = [np.empty(out.shape, self.dtype, self.order) for _ in range(levels)]
+        self.add_up(blocks, total, spare)
+        if total is not out:
+            out[...] = total
+
+    def blocks(self, channels: int) -> list[tuple[Any, ...]]:
+        """Indices of up to _LONGEST_BLOCK pixels, of one row where it is not short."""
+        *others, rows, run = self.wide.shape[:-1]
+        heights, lengths = _cut(rows, 1), _cut(run, _LONGEST_BLOCK)
+        if run < _SHORT_RUN:
+            row_bytes = max(self.wide.itemsize, self.narrow.itemsize) * channels * run
+            most = min(_GATHERED_BYTES // row_bytes, _LONGEST_BLOCK // run)
+            heights = _cut(rows, max(most, 1))
+        return [
+            (*other, height, length)
+            for other in np.ndindex(*others)
+            for height in heights
+            for length in lengths
+        ]
+
+    def add_up(self, blocks: list[tuple[Array, Array]], out: Array, spare: list[Array]) -> None:
+        """In groups, the groups in groups and so on: a tree, whose errors stay small."""
+        if len(blocks) == 1:
+            wide, narrow = (_side_by_side(operand) for operand in blocks[0])
+            conv(wide.T, narrow, out=out, dtype=self.dtype, threads=self.threads)
+            return
+        step = 1
+        while step * _FAN < len(blocks):
+            step *= _FAN
+        self.add_up(blocks[:step], out, spare[1:])
+        for first in range(step, len(blocks), step):
+            self.add_up(blocks[first : first + step], spare[0], spare[1:])
+            np.add(out, spare[0], out=out)
+
+
+def _cut(total: int, most: int) -> list[slice]:
+    """Even pieces of at most `most`."""
+    length = -(-total // -(-total // most))
+    return [slice(first, min(first + length, total)) for first in range(0, total, length)]
+
+
+def _in_runs(x: Array, g: Array) -> tuple[Array, Array]:
+    """Views as (*others, rows, run, channels), the run of pixels a long one if there is any."""
+    axes = [axis for axis in range(x.ndim - 1) if x.shape[axis] > 1]
+    axes.sort(key=lambda axis: (-abs(x.strides[axis]), -abs(g.strides[axis])))
+    merged: list[tuple[int, int, int]] = []
+    for axis in axes:
+        size, step_x, step_g = x.shape[axis], x.strides[axis], g.strides[axis]
+        if merged and merged[-1][1:] == (size * step_x, size * step_g):
+            size *= merged.pop()[0]
+        merged.append((size, step_x, step_g))
+    if merged and merged[-1][0] < _SHORT_RUN:
+        longest = max(reversed(merged), key=lambda dim: dim[0])
+        merged.remove(longest)
+        merged.append(longest)
+    merged = [(1, 0, 0)] * (2 - len(merged)) + merged
+    sizes, steps_x, steps_g = zip(*merged, strict=True)
+    as_strided = np.lib.stride_tricks.as_strided
+    return (
+        as_strided(x, (*sizes, x.shape[-1]), (*steps_x, x.strides[-1]), writeable=False),
+        as_strided(g, (*sizes, g.shape[-1]), (*steps_g, g.strides[-1]), writeable=False),
+    )
+
+
+def _side_by_side(operand: Array) -> Array:
+    """(rows, run, channels) as (pixels, channels); a copy unless there is one row."""
+    rows, run, channels = operand.shape
+    if rows == 1:
+        row: Array = operand[0]
+        return row
+    if abs(operand.strides[1]) <= abs(operand.strides[2]):
+        return np.ascontiguousarray(operand.transpose(2, 0, 1)).reshape(channels, rows * run).T
+    return np.ascontiguousarray(operand).reshape(rows * run, channels)
