@@ -460,7 +460,7 @@ ERRORS = {
     "complex grad_y": (
         lambda: c1x1.conv_vjp(X, W, G * 1j),
         TypeError,
-        "convolve grad_y.real and grad_y.imag one by one",
+        "pass grad_y.real and grad_y.imag one by one",
     ),
     "transposed w": (lambda: c1x1.conv_vjp(X, W.T, G), ValueError, "pass w.T"),
     "layout": (lambda: c1x1.conv_vjp(X, W, G, layout="WC"), ValueError, "names 2 axes but x has 3"),
