@@ -86,6 +86,16 @@ CALLS = {
         "c1x1.conv(big.reshape(planes), w, layout='CHW', out=out.reshape(planes), threads=2)",
         2,
     ),
+    "gradients": ("c1x1.conv_vjp(big, w, out, threads=2)", 193 + 4),
+    "gradients, planes": (
+        "c1x1.conv_vjp(big.reshape(planes), w, out.reshape(planes), layout='CHW', threads=2)",
+        193 + 4,
+    ),
+    "gradients, short rows": (
+        "c1x1.conv_vjp(big.reshape(-1, 64, 32, 24)[:, ::2, :31], w, out.reshape(-1, 64, 32, 24)"
+        "[:, 1::2, 1:], threads=2)",
+        93 + 4,
+    ),
     "layer": ("layer(big, out=out, threads=2)", 2),
 }
 

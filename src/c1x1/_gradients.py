@@ -284,7 +284,7 @@ def _cut(total: int, most: int) -> list[slice]:
 
 
 def _in_runs(x: Array, g: Array) -> tuple[Array, Array]:
-    """Views as (*others, rows, run, channels), the run of pixels a long one if there is any."""
+    """Views as (*others, rows, run, channels), the run being pixels that lie nearest together."""
     axes = [axis for axis in range(x.ndim - 1) if x.shape[axis] > 1]
     axes.sort(key=lambda axis: (-abs(x.strides[axis]), -abs(g.strides[axis])))
     merged: list[tuple[int, int, int]] = []
@@ -293,10 +293,11 @@ def _in_runs(x: Array, g: Array) -> tuple[Array, Array]:
         if merged and merged[-1][1:] == (size * step_x, size * step_g):
             size *= merged.pop()[0]
         merged.append((size, step_x, step_g))
-    if merged and merged[-1][0] < _SHORT_RUN:
-        longest = max(reversed(merged), key=lambda dim: dim[0])
+    if len(merged) > 2 and merged[-1][0] < _SHORT_RUN:
+        # Rows along the longest axis, so that many of them are gathered at once.
+        longest = max(reversed(merged[:-1]), key=lambda dim: dim[0])
         merged.remove(longest)
-        merged.append(longest)
+        merged.insert(-1, longest)
     merged = [(1, 0, 0)] * (2 - len(merged)) + merged
     sizes, steps_x, steps_g = zip(*merged, strict=True)
     as_strided = np.lib.stride_tricks.as_strided
