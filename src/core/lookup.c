@@ -14,6 +14,19 @@
 #define DEFINE_LOOK_UP(INDEX, ENTRY)                                                          \
     static void look_up_##INDEX##_##ENTRY(void *packed, const char *restrict source,          \
                                           const c1x1_copy *copy, const c1x1_table *table) {   \
+        if (copy->cols < copy->rows) { /* the longer way inside */                            \
+            for (size_t c = 0; c < copy->cols; c++) {                                         \
+                ENTRY *to = (ENTRY *)packed + c;                                              \
+                const char *from = source + (ptrdiff_t)c * copy->col_stride;                  \
+                const char *entries = table->at + (ptrdiff_t)c * table->column;               \
+                for (size_t r = 0; r < copy->rows; r++, to += copy->ld) {                     \
+                    *to = ((const ENTRY *)(const void *)entries)[FETCH(INDEX, from)];         \
+                    from += copy->row_stride;                                                 \
+                    entries += table->row;                                                    \
+                }                                                                             \
+            }                                                                                 \
+            return;                                                                           \
+        }                                                                                     \
         for (size_t r = 0; r < copy->rows; r++) {                                             \
             ENTRY *restrict to = (ENTRY *)packed + (ptrdiff_t)r * copy->ld;                   \
             const char *from = source + (ptrdiff_t)r * copy->row_stride;                      \

@@ -184,12 +184,16 @@ static void pack_interleaved(worker *w, const block *t) {
     const shared *s = w->s;
     const c1x1_problem *p = s->problem;
     const ptrdiff_t pixel = p->dims ? p->dim[p->dims - 1].x_stride : 0;
-    if (p->table || pixel != (ptrdiff_t)(p->c_in * s->x_size)) {
+    if (pixel != (ptrdiff_t)(p->c_in * s->x_size) || (p->table && p->table_channel != 0)) {
         load_pixels(s, t, t->n0, t->n, 0, p->c_in, w->b, (ptrdiff_t)p->c_in, 1);
         return;
     }
     const c1x1_copy dense = {1, t->n * p->c_in, 0, (ptrdiff_t)s->x_size, 0};
-    s->load_x(w->b, t->x + c1x1_segment_at(s, t->n0, t->n).x, &dense);
+    const char *from = t->x + c1x1_segment_at(s, t->n0, t->n).x;
+    if (p->table)
+        look_up(s, w->b, from, &dense, 0, 1);
+    else
+        s->load_x(w->b, from, &dense);
 }
 
 static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
