@@ -320,10 +320,10 @@ static void run_problem(const shape *q, int option, size_t size, const char *isa
     p.dims = 3;
     const ptrdiff_t x_pixel = last ? (ptrdiff_t)in : 1, o_pixel = last ? (ptrdiff_t)all_out : 1;
     p.dim[0] =
-        (c1x1_dim){q->batch, (ptrdiff_t)(in * pixels) * xs, (ptrdiff_t)(all_out * pixels) * s};
+        (c1x1_dim){q->batch, (ptrdiff_t)(in * pixels) * xs, (ptrdiff_t)(all_out * pixels) * s, 0};
     p.dim[1] = (c1x1_dim){q->height, (ptrdiff_t)q->width * x_pixel * xs,
-                          (ptrdiff_t)q->width * o_pixel * s};
-    p.dim[2] = (c1x1_dim){q->width, x_pixel * xs, o_pixel * s};
+                          (ptrdiff_t)q->width * o_pixel * s, 0};
+    p.dim[2] = (c1x1_dim){q->width, x_pixel * xs, o_pixel * s, 0};
     p.groups = q->groups;
     p.c_in = q->c_in;
     p.c_out = q->c_out;
