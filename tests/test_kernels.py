@@ -84,6 +84,29 @@ def test_tile_starts_as_told_and_adds_either_bias(kernel, rng):
 
 
 @pytest.mark.parametrize("kernel", kernels("tile"))
+def test_tile_ends_with_residual_and_bounds(kernel, rng):
+    m, vl, dtype = kernel["m"], kernel["vl"], kernel["dtype"]
+    bounds = np.array([-5, 9], dtype)
+    first = (kernel["n"] - 1) * vl
+    for width in {first + 1, first + vl, 3 * (first + vl)}:
+        for k in (3, 13):
+            a, _ = surrounded((m, k), dtype, rng)
+            b, _ = surrounded((k, width), dtype, rng)
+            c, frame = surrounded((m, width), dtype, rng)
+            residual, _ = surrounded((m, width), dtype, rng)
+            rows = rng.integers(-9, 9, m).astype(dtype)
+            want = a.astype(np.int64) @ b.astype(np.int64) + rows.astype(np.int64)[:, None]
+            _core.run_kernel(kernel, a, b, c, piece=5, bias_m=rows, residual=residual)
+            np.testing.assert_array_equal(c, want + residual)
+            if dtype != "int64":  # tiles of integers get no bounds
+                _core.run_kernel(kernel, a, b, c, bias_m=rows, residual=residual, bounds=bounds)
+                np.testing.assert_array_equal(c, np.clip(want + residual, -5, 9))
+                _core.run_kernel(kernel, a, b, c, bias_m=rows, bounds=bounds)
+                np.testing.assert_array_equal(c, np.clip(want, -5, 9))
+            check_frame(frame, (m, width))
+
+
+@pytest.mark.parametrize("kernel", kernels("tile"))
 def test_several_tiles_in_one_call_are_each_exact(kernel, rng):
     m, width, dtype = kernel["m"], kernel["n"] * kernel["vl"], kernel["dtype"]
     for k in (0, 3, 13):

@@ -45,6 +45,8 @@ def run_kernel(
     piece: int = 1 << 30,
     bias_m: NDArray[Any] | None = None,
     bias_n: NDArray[Any] | None = None,
+    residual: NDArray[Any] | None = None,
+    bounds: NDArray[Any] | None = None,
     fetches_ahead: bool = False,
     repeat: int = 1,
 ) -> None: ...

@@ -93,6 +93,9 @@ cdef extern from "kernels/kernel.h" nogil:
         ptrdiff_t lda, ldb, ldc
         const void *bias_m
         const void *bias_n
+        const void *residual
+        ptrdiff_t ldr
+        const void *bounds
         size_t piece
         int start
         c1x1_ahead ahead
@@ -407,6 +410,7 @@ cdef const char *data_of(ndarray a) noexcept:
 
 def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, str start="zero",
                size_t piece=1 << 30, ndarray bias_m=None, ndarray bias_n=None,
+               ndarray residual=None, ndarray bounds=None,
                bint fetches_ahead=False, size_t repeat=1):
     """Calls one kernel on two-dimensional arrays whose last axis is dense; c is written.
 
@@ -427,6 +431,8 @@ def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, str start="zero"
     t.lda, t.ldc = 0 if a is None else a.strides[0] // size, c.strides[0] // size
     t.ldb = 0 if b is None else b.strides[0] // size
     t.bias_m, t.bias_n = data_of(bias_m), data_of(bias_n)
+    t.residual, t.bounds = data_of(residual), data_of(bounds)
+    t.ldr = 0 if residual is None else residual.strides[0] // size
     t.piece, t.start = piece, {"zero": C1X1_ZERO, "add": C1X1_ADD, "continue": C1X1_CONTINUE}[start]
     t.ahead.at, t.ahead.step = <const char *>t.b, t.ldb * size
     t.ahead.count = t.k if fetches_ahead else 0

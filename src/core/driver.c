@@ -46,6 +46,10 @@ static c1x1_tile tile_at(const worker *w, const block *t, const k_block *q, size
         tile.bias_m = bias + (ptrdiff_t)(t->m0 + i) * size;
     else if (bias)
         tile.bias_n = bias + (ptrdiff_t)(t->n0 + j) * size;
+    if (s->tiles_finish && q->is_last) {
+        tile.residual = c1x1_residual_at(s, t, i, j, &tile.ldr);
+        tile.bounds = s->bounds;
+    }
     return tile;
 }
 
@@ -79,6 +83,7 @@ static void multiply_rows(const worker *w, const block *t, const k_block *q, siz
     const size_t low = tiles == 1 ? end - i : (end - i) / tiles;
     size_t taller = end - i - low * tiles;
     c1x1_tile tile = tile_at(w, t, q, i, j, panel);
+    const ptrdiff_t r_step = (ptrdiff_t)s->size * tile.ldr;
     const size_t nv = (tile.n + s->kernels->vl - 1) >> s->vl_log2;
     const int is_masked = tile.n != nv << s->vl_log2;
     const int is_finished = s->finish && q->is_last && plan->is_direct && plan->role != C1X1_DOT;
@@ -99,6 +104,7 @@ static void multiply_rows(const worker *w, const block *t, const k_block *q, siz
         }
         if (is_finished)
             c1x1_finish_rows(s, t, i, rows, j, tile.n * (1 + tile.more), tile.c, tile.ldc);
+        if (tile.residual) tile.residual = (const char *)tile.residual + (ptrdiff_t)rows * r_step;
         if (share > 0) tile.ahead.at += (ptrdiff_t)share * tile.ahead.step;
         tile.a = (const char *)tile.a + (ptrdiff_t)rows * a_step;
         tile.c = (char *)tile.c + (ptrdiff_t)rows * c_step;
@@ -357,12 +363,7 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
     while (1u << s.vl_log2 < kernels->vl) s.vl_log2++;
     if (plan->role == C1X1_SMALL)
         s.small = c1x1_find_small(plan->isa, plan->compute)->small[p->c_in - 1][p->c_out - 1];
-    if (c1x1_has_epilogue(p)) {
-        const c1x1_compute finish = c1x1_finish_dtype(p);
-        s.finish = c1x1_find_kernels(plan->isa, finish, NULL)->finish[p->epilogue.activation];
-        if (p->epilogue.residual)
-            s.load_residual = c1x1_find_load(p->epilogue.residual_dtype, finish);
-    }
+    c1x1_choose_finish(&s);
     if (plan->role == C1X1_SMALL) s.tile_ld = (ptrdiff_t)p->c_out;
     s.tile_plane = (ptrdiff_t)plan->mc * s.tile_ld;
     s.deadline = s.tasks > 1 ? c1x1_seconds() + C1X1_SLICE_SECONDS : 0;

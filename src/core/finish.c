@@ -2,9 +2,37 @@
  * pixels without data. */
 #include "finish.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- epilogue ------------------------------------------------------------------------------- */
+
+/* The bounds that relu and relu6 are. */
+static const void *bounds_of(const c1x1_problem *p) {
+    static const float narrow[2][2] = {{0, INFINITY}, {0, 6}};
+    static const double wide[2][2] = {{0, (double)INFINITY}, {0, 6}};
+    const int is_wide = p->compute == C1X1_COMPUTE_FLOAT64;
+    const int which = p->epilogue.activation == C1X1_RELU6;
+    return is_wide ? (const void *)wide[which] : (const void *)narrow[which];
+}
+
+void c1x1_choose_finish(shared *s) {
+    const c1x1_problem *p = s->problem;
+    const c1x1_plan *plan = s->plan;
+    const c1x1_epilogue *e = &p->epilogue;
+    if (!c1x1_has_epilogue(p)) return;
+    const c1x1_compute finish = c1x1_finish_dtype(p);
+    const int is_tiled = plan->is_direct && plan->chains == 1 && plan->role != C1X1_SMALL;
+    const int is_bounded = e->activation == C1X1_RELU || e->activation == C1X1_RELU6;
+    if (is_tiled && finish == p->compute && !e->scale &&
+        (is_bounded || e->activation == C1X1_IDENTITY)) {
+        s->tiles_finish = 1;
+        s->bounds = is_bounded ? bounds_of(p) : NULL;
+        return;
+    }
+    s->finish = c1x1_find_kernels(plan->isa, finish, NULL)->finish[e->activation];
+    if (e->residual) s->load_residual = c1x1_find_load(e->residual_dtype, finish);
+}
 
 /* The epilogue's vectors from output channel `channel` of the block's group on. */
 static c1x1_finish finish_from(const shared *s, const block *t, size_t channel) {
@@ -107,10 +135,7 @@ void c1x1_finish_buffer(const worker *w, const block *t) {
     s->finish(&f);
 }
 
-/* Where the residual of row i, column j of a block lies that is finished in `out`, and how far apart
- * its rows are. */
-static const char *residual_at(const shared *s, const block *t, size_t i, size_t j,
-                               ptrdiff_t *ldr) {
+const char *c1x1_residual_at(const shared *s, const block *t, size_t i, size_t j, ptrdiff_t *ldr) {
     const c1x1_epilogue *e = &s->problem->epilogue;
     if (!e->residual) return NULL;
     const int pixels_are_n = c1x1_pixels_are_n(s->plan->role);
@@ -129,7 +154,7 @@ void c1x1_finish_rows(const shared *s, const block *t, size_t i, size_t m, size_
     f.n = n;
     f.c = c;
     f.ldc = ldc;
-    f.residual = residual_at(s, t, i, j, &f.ldr);
+    f.residual = c1x1_residual_at(s, t, i, j, &f.ldr);
     s->finish(&f);
 }
 
@@ -139,7 +164,7 @@ void c1x1_finish_pixels(const shared *s, const block *t, char *c, ptrdiff_t ldc)
     const size_t pixels = pixels_are_n ? t->n : t->m;
     const ptrdiff_t channels = (ptrdiff_t)s->problem->c_out;
     ptrdiff_t ldr = channels;
-    const char *residual = residual_at(s, t, 0, 0, &ldr);
+    const char *residual = c1x1_residual_at(s, t, 0, 0, &ldr);
     if (s->plan->role == C1X1_SMALL)
         finish_interleaved(s, t, c, residual, pixels);
     else if (ldc == channels && ldr == channels)

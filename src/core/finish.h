@@ -4,6 +4,13 @@
 
 #include "operands.h"
 
+/* Who does the epilogue: sets finish, tiles_finish, bounds, load_residual. */
+void c1x1_choose_finish(shared *s);
+
+/* Where the residual of row i, column j of a block lies that is finished in `out`, and how far apart
+ * its rows are; NULL if there is none. */
+const char *c1x1_residual_at(const shared *s, const block *t, size_t i, size_t j, ptrdiff_t *ldr);
+
 /* The epilogue of rows i .. i + m, columns j .. j + n of a block, which lie at c in `out`. */
 void c1x1_finish_rows(const shared *s, const block *t, size_t i, size_t m, size_t j, size_t n,
                       char *c, ptrdiff_t ldc);

@@ -19,7 +19,9 @@ typedef struct {
     c1x1_tile_fn small;
     c1x1_load_fn load_x, load_w;
     c1x1_store_fn store;
-    c1x1_finish_fn finish; /* NULL: the sums, with their bias, are the results */
+    c1x1_finish_fn finish; /* NULL: what the tiles write are the results */
+    int tiles_finish;      /* they take residual and bounds too */
+    const void *bounds;
     c1x1_load_fn load_residual;
     c1x1_load_fn plain_load; /* that which converts nothing: `pack` is faster */
     size_t size, blocks, tasks;

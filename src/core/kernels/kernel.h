@@ -5,8 +5,8 @@
  *
  * tile   c[i, j] = start + sum over p of a[i, p] * b[p, j]     i < m, j < n, p < k
  *        k is cut into pieces. Each piece is one fused multiply-add after the other, p ascending,
- *        from zero; pieces are added up in order, then bias where given. The order is the same on
- *        every ISA. A single long chain would lose bits (decision 0002).
+ *        from zero; pieces are added up in order, then bias and residual where given; then come the
+ *        bounds, as the activation clip has them. The order is the same on every ISA. A single long chain would lose bits (decision 0002).
  *
  * dot    c[i, j] = sum over p of a[i, p] * b[j, p]
  *        sixteen running sums, element p goes to sum p mod 16, folded 8+8, 4+4, 2+2, 1+1, then
@@ -53,14 +53,18 @@ typedef struct {
     void *c;
     ptrdiff_t lda, ldb, ldc;
     const void *bias_m, *bias_n; /* m (n) values, or NULL; never both */
-    size_t piece;                /* of k, at least 1 */
+    const void *residual;        /* as c, ldr apart, or NULL */
+    ptrdiff_t ldr;
+    const void *bounds; /* two values, or NULL */
+    size_t piece;       /* of k, at least 1 */
     c1x1_start start;
     c1x1_ahead ahead;
     size_t more; /* full tiles to the right of this one, n columns apart in b and c; no bias_n */
 } c1x1_tile;
 
 static inline int c1x1_tile_is_short(const c1x1_tile *t) {
-    return t->k <= t->piece && t->start == C1X1_ZERO && t->ahead.count == 0 && t->more == 0;
+    return t->k <= t->piece && t->start == C1X1_ZERO && t->ahead.count == 0 && t->more == 0 &&
+           !t->residual && !t->bounds;
 }
 
 typedef void (*c1x1_tile_fn)(const c1x1_tile *tile);
