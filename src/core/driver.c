@@ -9,6 +9,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Several tiles' rows get their epilogue at once, which costs its constants only once; few enough that
+ * rows a multiple of a page apart are still in L1. */
+enum { FINISHED_ROWS = 12 };
+
 /* ---- multiply ------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -87,6 +91,7 @@ static void multiply_rows(const worker *w, const block *t, const k_block *q, siz
     const size_t nv = (tile.n + s->kernels->vl - 1) >> s->vl_log2;
     const int is_masked = tile.n != nv << s->vl_log2;
     const int is_finished = s->finish && q->is_last && plan->is_direct && plan->role != C1X1_DOT;
+    size_t unfinished = 0;          /* rows of sums right above row i */
     size_t wanted = q->ahead.count; /* shared out among the tiles */
     const size_t share = wanted ? (wanted + tiles - 1) / tiles : 0;
     tile.ahead = q->ahead;
@@ -102,8 +107,13 @@ static void multiply_rows(const worker *w, const block *t, const k_block *q, siz
         } else {
             s->kernels->tile[rows - 1][nv - 1][is_masked](&tile);
         }
-        if (is_finished)
-            c1x1_finish_rows(s, t, i, rows, j, tile.n * (1 + tile.more), tile.c, tile.ldc);
+        unfinished += rows;
+        if (is_finished && (unfinished >= FINISHED_ROWS || i + rows == end)) {
+            const size_t above = unfinished - rows;
+            c1x1_finish_rows(s, t, i - above, unfinished, j, tile.n * (1 + tile.more),
+                             (char *)tile.c - (ptrdiff_t)above * c_step, tile.ldc);
+            unfinished = 0;
+        }
         if (tile.residual) tile.residual = (const char *)tile.residual + (ptrdiff_t)rows * r_step;
         if (share > 0) tile.ahead.at += (ptrdiff_t)share * tile.ahead.step;
         tile.a = (const char *)tile.a + (ptrdiff_t)rows * a_step;
