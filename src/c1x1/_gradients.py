@@ -24,7 +24,7 @@ _LONGEST_BLOCK = 4096
 _FAN = 16
 # Shorter runs of pixels are put side by side first, as many as these bytes hold.
 _SHORT_RUN = 128
-_GATHERED_BYTES = 1 << 20
+_GATHERED_BYTES = 1 << 19
 # A part of grad_w whose sums are built up on their own, so that what is added up stays in cache.
 _PART_BYTES = 1 << 18
 _PART_COLUMNS = 256
@@ -225,62 +225,73 @@ class _Sums:
         rows, columns = self.out.shape
         most_columns = min(columns, _PART_COLUMNS)
         most_rows = max(_PART_BYTES // (self.dtype.itemsize * most_columns), 1)
-        if self.is_direct and len(self.blocks(rows + columns)) == 1:
+        if self.is_direct and len(_Blocks(self.wide, self.narrow)) == 1:
             most_rows, most_columns = rows, columns
-        for c in _cut(columns, most_columns):
-            for r in _cut(rows, most_rows):
-                self.write_part(r, c)
+        height, width = _even(rows, most_rows), _even(columns, most_columns)
+        for j in range(0, columns, width):
+            for i in range(0, rows, height):
+                self.write_part(slice(i, i + height), slice(j, j + width))
 
-    def write_part(self, r: slice, c: slice) -> None:
-        """Channels r of the wide and c of the narrow operand."""
-        out = self.out[r, c]
-        blocks = [
-            (self.wide[(*index, r)], self.narrow[(*index, c)])
-            for index in self.blocks(sum(out.shape))
-        ]
+    def write_part(self, i: slice, j: slice) -> None:
+        """Channels i of the wide and j of the narrow operand."""
+        out = self.out[i, j]
+        blocks = _Blocks(self.wide[..., i], self.narrow[..., j])
         levels = 0
         while _FAN**levels < len(blocks):
             levels += 1
         total = out if self.is_direct else np.empty(out.shape, self.dtype, self.order)
         spare = [np.empty(out.shape, self.dtype, self.order) for _ in range(levels)]
-        self.add_up(blocks, total, spare)
+        self.add_up(blocks, range(len(blocks)), total, spare)
         if total is not out:
             out[...] = total
 
-    def blocks(self, channels: int) -> list[tuple[Any, ...]]:
-        """Indices of up to _LONGEST_BLOCK pixels, of one row where it is not short."""
-        *others, rows, run = self.wide.shape[:-1]
-        heights, lengths = _cut(rows, 1), _cut(run, _LONGEST_BLOCK)
-        if run < _SHORT_RUN:
-            row_bytes = max(self.wide.itemsize, self.narrow.itemsize) * channels * run
-            most = min(_GATHERED_BYTES // row_bytes, _LONGEST_BLOCK // run)
-            heights = _cut(rows, max(most, 1))
-        return [
-            (*other, height, length)
-            for other in np.ndindex(*others)
-            for height in heights
-            for length in lengths
-        ]
-
-    def add_up(self, blocks: list[tuple[Array, Array]], out: Array, spare: list[Array]) -> None:
+    def add_up(self, blocks: _Blocks, which: range, out: Array, spare: list[Array]) -> None:
         """In groups, the groups in groups and so on: a tree, whose errors stay small."""
-        if len(blocks) == 1:
-            wide, narrow = (_side_by_side(operand) for operand in blocks[0])
+        if len(which) == 1:
+            wide, narrow = blocks.at(which[0])
             conv(wide.T, narrow, out=out, dtype=self.dtype, threads=self.threads)
             return
         step = 1
-        while step * _FAN < len(blocks):
+        while step * _FAN < len(which):
             step *= _FAN
-        self.add_up(blocks[:step], out, spare[1:])
-        for first in range(step, len(blocks), step):
-            self.add_up(blocks[first : first + step], spare[0], spare[1:])
+        self.add_up(blocks, which[:step], out, spare[1:])
+        for first in range(step, len(which), step):
+            self.add_up(blocks, which[first : first + step], spare[0], spare[1:])
             np.add(out, spare[0], out=out)
 
 
-def _cut(total: int, most: int) -> list[slice]:
-    """Even pieces of at most `most`."""
-    length = -(-total // -(-total // most))
-    return [slice(first, min(first + length, total)) for first in range(0, total, length)]
+class _Blocks:
+    """The pixels of two operands (*others, rows, run, channels), up to _LONGEST_BLOCK at a time.
+
+    A block is a piece of a row, or several rows where they are short.
+    """
+
+    def __init__(self, wide: Array, narrow: Array) -> None:
+        *others, rows, run = wide.shape[:-1]
+        self.wide, self.narrow = wide, narrow
+        self.height, self.length = 1, _even(run, _LONGEST_BLOCK)
+        if run < _SHORT_RUN:
+            channels = wide.shape[-1] + narrow.shape[-1]
+            row_bytes = max(wide.itemsize, narrow.itemsize) * channels * run
+            most = min(_GATHERED_BYTES // row_bytes, _LONGEST_BLOCK // run)
+            self.height = _even(rows, max(most, 1))
+        self.grid = (*others, -(-rows // self.height), -(-run // self.length))
+
+    def __len__(self) -> int:
+        return math.prod(self.grid)
+
+    def at(self, number: int) -> tuple[Array, Array]:
+        """Both operands as (pixels, channels)."""
+        *other, row, piece = (int(i) for i in np.unravel_index(number, self.grid))
+        first, start = row * self.height, piece * self.length
+        rows, run = slice(first, first + self.height), slice(start, start + self.length)
+        index: tuple[Any, ...] = (*other, rows, run)
+        return _side_by_side(self.wide[index]), _side_by_side(self.narrow[index])
+
+
+def _even(total: int, most: int) -> int:
+    """The length of even pieces of at most `most`."""
+    return -(-total // -(-total // most))
 
 
 def _in_runs(x: Array, g: Array) -> tuple[Array, Array]:

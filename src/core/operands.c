@@ -135,7 +135,7 @@ static void pack_dense(const shared *s, c1x1_load_fn load, size_t unit, char *to
                                 .ldb = step / (ptrdiff_t)s->size,
                                 .c = to,
                                 .ldc = (ptrdiff_t)panel};
-        s->kernels->pack[length / s->kernels->vl - 1](&rows);
+        s->kernels->pack[(length >> s->vl_log2) - 1](&rows);
         return;
     }
     for (size_t j = 0; j < n; j += length, to += panel * s->size) {
@@ -145,8 +145,8 @@ static void pack_dense(const shared *s, c1x1_load_fn load, size_t unit, char *to
     }
 }
 
-/* All panels of b along memory: a row goes to every panel before the next row is touched. Rows begin
- * at `from`, `step` bytes apart, and hold dense elements of `unit` bytes. */
+/* All panels of b along memory: a few rows go to every panel before the next ones are touched. Rows
+ * begin at `from`, `step` bytes apart, and hold dense elements of `unit` bytes. */
 static void pack_rows(worker *w, const block *t, size_t k, c1x1_load_fn load, const char *from,
                       ptrdiff_t step, size_t unit) {
     const shared *s = w->s;
@@ -155,14 +155,17 @@ static void pack_rows(worker *w, const block *t, size_t k, c1x1_load_fn load, co
     while (c1x1_panel_columns(s->kernels, nr, last) < last) last -= nr;
     const size_t before = t->n - last, length = c1x1_row_length(s, last);
     char *to_last = w->b + before / nr * panel * s->size;
-    for (size_t row = 0; row < k; row++, from += step) {
+    for (size_t row = 0, rows; row < k; row += rows, from += (ptrdiff_t)rows * step) {
+        rows = smaller(ROWS_AHEAD, k - row);
         /* Each row lies on pages of its own, beyond what the hardware fetches ahead. */
-        if (row + ROWS_AHEAD < k)
+        for (size_t next = row + ROWS_AHEAD; next < smaller(row + ROWS_AHEAD + rows, k); next++)
             for (size_t byte = 0; byte < t->n * unit; byte += C1X1_LINE)
-                __builtin_prefetch(from + ROWS_AHEAD * step + byte);
-        pack_dense(s, load, unit, w->b + row * nr * s->size, from, 1, before, step, nr, panel);
-        pack_dense(s, load, unit, to_last + row * length * s->size, from + before * unit, 1, last,
-                   step, length, panel);
+                __builtin_prefetch(from + (ptrdiff_t)(next - row) * step + byte);
+        if (before > 0)
+            pack_dense(s, load, unit, w->b + row * nr * s->size, from, rows, before, step, nr,
+                       panel);
+        pack_dense(s, load, unit, to_last + row * length * s->size, from + before * unit, rows,
+                   last, step, length, panel);
     }
 }
 

@@ -13,6 +13,10 @@
         LOAD_##NAME(T, raw_);                       \
     })
 
+/* Columns that a transpose writes side by side: a store of a single element to each row would touch
+ * another line each time. */
+enum { TRANSPOSED = 8 };
+
 /* R rows whose elements alternate in memory: interleaved pixels to planes. R is a constant in every
  * call, which lets the compiler use shuffles. */
 #define DEINTERLEAVE(NAME, type, T, R)                                                       \
@@ -49,7 +53,17 @@
                 DEINTERLEAVE(NAME, type, T, 4)                                               \
             }                                                                                \
         } else if (rs == size) {                                                             \
-            for (size_t c = 0; c < cols; c++) {                                              \
+            size_t c = 0;                                                                    \
+            for (; c + TRANSPOSED <= cols; c += TRANSPOSED) {                                \
+                const char *from = source + (ptrdiff_t)c * cs;                               \
+                for (size_t r = 0; r < rows; r++) {                                          \
+                    T *to = packed + (ptrdiff_t)r * ld + (ptrdiff_t)c;                       \
+                    for (size_t q = 0; q < TRANSPOSED; q++)                                  \
+                        to[q] = FETCH(NAME, type, T,                                         \
+                                      from + (ptrdiff_t)q * cs + (ptrdiff_t)r * size);       \
+                }                                                                            \
+            }                                                                                \
+            for (; c < cols; c++) {                                                          \
                 const char *from = source + (ptrdiff_t)c * cs;                               \
                 for (size_t r = 0; r < rows; r++)                                            \
                     packed[(ptrdiff_t)r * ld + (ptrdiff_t)c] =                               \
