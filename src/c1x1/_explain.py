@@ -34,9 +34,9 @@ class _Call:
     @property
     def sums(self) -> np.dtype[Any]:
         """The dtype in which NumPy gives the same: sums of integers are exact in any."""
-        if np.result_type(self.x, self.w).kind in "biu":
-            return np.dtype(np.int64)
-        return np.dtype(self.plan["compute"])
+        is_whole = np.result_type(self.x, self.w).kind in "biu"
+        sums: np.dtype[Any] = np.dtype(np.int64 if is_whole else self.plan["compute"])
+        return sums
 
     @property
     def is_last(self) -> bool:
