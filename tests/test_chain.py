@@ -171,6 +171,11 @@ BAD = [
         "does not fit",
     ),
     (
+        lambda: c1x1.Chain([c1x1.Pointwise(np.eye(2))])(np.ones((5, 4, 3))),
+        ValueError,
+        "w of shape (2, 2) does not fit x of shape (5, 4, 3) in layout 'HWC'",
+    ),
+    (
         lambda: c1x1.Chain([c1x1.Pointwise(np.ones(2)), c1x1.Pointwise(np.eye(1))])(
             np.ones((4, 2))
         ),

@@ -39,6 +39,9 @@ def run_chain(list parts, object x_, object out_, object residual_, object strid
     layout = parts[0][2]
     read_layout(layout, ndim, &channel_axis, &batch_axis)
     parse_stride(stride, steps, ndim, channel_axis, batch_axis)
+    if not read_filters(&f, parts[0][0], cnp.PyArray_DIM(x, channel_axis), parts[0][3], channel_axis == ndim - 1,
+                        ndim, batch_axis >= 0):
+        refuse_filters(x, parts[0][0], layout, channel_axis, batch_axis, parts[0][3])
     cdef list layers = prepare_layers(parts, x, channel_axis, channel_axis == ndim - 1)
     last = layers[len(layers) - 1]
     typenum = cnp.PyArray_TYPE(last.result)
