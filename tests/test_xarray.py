@@ -286,7 +286,7 @@ def named(rng, bands=BANDS, **coords):
             ValueError,
             "already has a coordinate 'orbit'",
         ),
-        (lambda da, r: (da.astype("c8"), filters(r)), TypeError, "x has dtype complex64"),
+        (lambda da, r: (da.astype(object), filters(r)), TypeError, "x has dtype object"),
         (lambda da, r: (da, filters(r), [1.0, 2.0]), ValueError, r"bias has shape \(2,\)"),
     ],
 )
