@@ -8,8 +8,6 @@
 
 static size_t round_up(size_t a) { return (a + C1X1_LINE - 1) / C1X1_LINE * C1X1_LINE; }
 
-/* ---- run ------------------------------------------------------------------------------------ */
-
 /* Buffers of two threads never share a line, nor lie a multiple of a page apart. */
 static size_t thread_bytes(const c1x1_chain *chain) {
     const size_t flags = chain->whole.nodata.is_given ? round_up(chain->pixels) : 0;
