@@ -3,6 +3,7 @@
 #include "c1x1.h"
 
 static const double MACS_PER_THREAD = 5e5;
+static const size_t BLOCK_BYTES = 256 << 10; /* into a layer and out of it */
 enum { FEWEST_PIXELS = 16, MOST_PIXELS = 4096, PIXELS_UNIT = 48 };
 static char *const SOMEWHERE = (char *)(uintptr_t)4096; /* as aligned as the buffers will be */
 
@@ -18,13 +19,14 @@ static size_t out_bytes(const c1x1_problem *l) {
     return l->groups * l->c_out * c1x1_dtype_size(l->out_dtype);
 }
 
-/* As many pixels as keep what goes into a layer and what comes out of it in half of L2. */
+/* As many pixels as keep what goes into a layer and what comes out of it in half of L2, and within what
+ * a thread may take. */
 static size_t choose_pixels(const c1x1_chain *chain, const c1x1_machine *machine, size_t run,
                             int threads) {
     size_t widest = 1;
     for (int i = 0; i < chain->count; i++)
         widest = larger(widest, in_bytes(&chain->layer[i]) + out_bytes(&chain->layer[i]));
-    size_t pixels = smaller(machine->l2_bytes / 2 / widest, MOST_PIXELS);
+    size_t pixels = smaller(smaller(machine->l2_bytes / 2, BLOCK_BYTES) / widest, MOST_PIXELS);
     const size_t share = run * chain->outer / (4 * (size_t)threads);
     if (threads > 1) pixels = smaller(pixels, share);
     pixels = larger(pixels, FEWEST_PIXELS);
