@@ -303,8 +303,8 @@ typedef struct {
     c1x1_problem whole;   /* x of the first, out of the last, residual, nodata, all pixels */
     c1x1_problem *layer;  /* [count]; where pixels and results lie is set by c1x1_chain_plan */
     c1x1_plan *plan;      /* [2 * count]: of a whole block, and of the last of a run */
-    size_t pixels, blocks_per_run, outer; /* of a block; blocks */
-    size_t buffer_bytes, layer_bytes;     /* workspace of one thread */
+    size_t pixels, blocks_per_run, outer;         /* of a block; blocks */
+    size_t buffer_bytes, layer_bytes, flag_bytes; /* workspace of one thread */
     int threads;
     char *workspace;
     size_t next;

@@ -6,12 +6,9 @@
 
 #include <string.h>
 
-static size_t round_up(size_t a) { return (a + C1X1_LINE - 1) / C1X1_LINE * C1X1_LINE; }
-
 /* Buffers of two threads never share a line, nor lie a multiple of a page apart. */
 static size_t thread_bytes(const c1x1_chain *chain) {
-    const size_t flags = chain->whole.nodata.is_given ? round_up(chain->pixels) : 0;
-    return chain->layer_bytes + 2 * chain->buffer_bytes + flags + 3 * C1X1_LINE;
+    return chain->layer_bytes + 2 * chain->buffer_bytes + chain->flag_bytes + 3 * C1X1_LINE;
 }
 
 c1x1_status c1x1_chain_begin(c1x1_chain *chain) {

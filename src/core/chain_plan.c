@@ -92,14 +92,16 @@ c1x1_status c1x1_chain_plan(c1x1_chain *chain, const c1x1_machine *machine, int 
     const size_t rest = run % chain->pixels, blocks = chain->outer * chain->blocks_per_run;
     chain->threads = (int)smaller((size_t)chain->threads, blocks);
     chain->buffer_bytes = chain->layer_bytes = 0;
+    chain->flag_bytes = whole->nodata.is_given ? round_up(chain->pixels) : 0;
     for (int i = 0; i < chain->count && status == C1X1_OK; i++) {
         c1x1_problem *l = &chain->layer[i];
         c1x1_plan *plan = &chain->plan[2 * i];
         connect(chain, i);
         status = c1x1_problem_normalise(l);
         if (status == C1X1_OK) status = c1x1_make_plan(l, machine, 1, &plan[0]);
+        if (status != C1X1_OK) return status;
         plan[1] = plan[0];
-        if (status == C1X1_OK && rest > 0) {
+        if (rest > 0) {
             c1x1_problem tail = *l;
             tail.dim[0].size = rest;
             status = c1x1_make_plan(&tail, machine, 1, &plan[1]);
