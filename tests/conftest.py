@@ -44,6 +44,24 @@ def rng(request):
     return np.random.default_rng(list(request.node.name.encode()))
 
 
+def pytest_addoption(parser):
+    """Under C1X1_ISA a second run need not repeat what the first ran on every ISA."""
+    parser.addoption(
+        "--as-dispatched",
+        action="store_true",
+        help="only tests that compute on the instruction set that c1x1 chooses or C1X1_ISA caps",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    """Drops what has the fixture `isa`, where asked to."""
+    if not config.getoption("--as-dispatched"):
+        return
+    dropped = [item for item in items if "isa" in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=dropped)
+    items[:] = [item for item in items if "isa" not in getattr(item, "fixturenames", ())]
+
+
 def pytest_report_header():
     """Which ISAs this run covers."""
     lines = [f"c1x1 instruction sets: {', '.join(runnable_isas())}"]
