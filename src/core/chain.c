@@ -4,8 +4,6 @@
 #include "operands.h"
 #include "threads.h"
 
-#include <string.h>
-
 /* Buffers of two threads never share a line, nor lie a multiple of a page apart. */
 static size_t thread_bytes(const c1x1_chain *chain) {
     return chain->layer_bytes + 2 * chain->buffer_bytes + chain->flag_bytes + 3 * C1X1_LINE;
@@ -65,10 +63,9 @@ static void run_block(const c1x1_chain *chain, char *memory, size_t index) {
         has_nodata = c1x1_scan(whole->x_dtype, flags, x, &pixels, whole->nodata.value);
     }
     run_layers(chain, memory, count, x, out, residual);
-    for (size_t i = 0; has_nodata && i < count; i++) {
-        char *to = out + (ptrdiff_t)i * last.out_stride;
-        for (size_t o = 0; flags[i] && o < whole->c_out; o++, to += whole->out_channel)
-            memcpy(to, whole->nodata.fill, c1x1_dtype_size(whole->out_dtype));
+    if (has_nodata) {
+        const c1x1_copy results = {count, whole->c_out, last.out_stride, whole->out_channel, 0};
+        c1x1_fill(whole->out_dtype, flags, out, &results, whole->nodata.fill);
     }
 }
 
