@@ -5,9 +5,12 @@ from numpy cimport ndarray
 
 import numpy as np
 
-from c1x1._api cimport (Extras, as_array, check_promises, filters, layout_is_channels_last,
-                        pack_filters, parse_groups, read_dtype, read_extras, read_filters, run)
+from c1x1._api cimport check_promises, run
 from c1x1._core cimport PackedWeights
+from c1x1._layout cimport (filters, layout_is_channels_last, pack_filters, parse_groups,
+                           read_filters)
+from c1x1._operands cimport as_array, read_dtype
+from c1x1._results cimport Extras, read_extras
 
 from c1x1 import _doors, _folding, _onnx
 
