@@ -50,11 +50,3 @@ def run_chain(
     nodata: float | None,
     threads_: SupportsIndex | None,
 ) -> NDArray[Any]: ...
-def read_array(value: ArrayLike, name: str) -> NDArray[Any]: ...
-def read_operands(
-    x_: ArrayLike,
-    w_: ArrayLike,
-    layout: str | None,
-    stride: SupportsIndex | Sequence[SupportsIndex],
-    groups_: SupportsIndex,
-) -> tuple[NDArray[Any], NDArray[Any], int, tuple[int, ...], int, int, int | None]: ...

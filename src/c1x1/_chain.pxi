@@ -24,77 +24,22 @@ cdef list prepare_layers(list parts, ndarray x, int channel_axis, bint is_last):
     return prepared
 
 
-def run_chain(list parts, object x_, object out_, object residual_, object stride, object nodata, object threads_):
-    """Convolves x with layer after layer; `parts` are those of Pointwise.parts."""
-    cdef ndarray x = as_array(x_, "x"), out = None, target = None, residual = None
-    cdef int ndim = cnp.PyArray_NDIM(x), channel_axis, batch_axis, axis, d = 0, typenum, i
-    cdef int threads = parse_threads(threads_)
-    cdef cnp.npy_intp shape[64]
-    cdef Py_ssize_t steps[64]
-    cdef c1x1_chain chain
-    cdef c1x1_problem *whole = &chain.whole
-    cdef Prepared layer, last
-    cdef filters f
-    memset(&chain, 0, sizeof(chain))
-    layout = parts[0][2]
-    read_layout(layout, ndim, &channel_axis, &batch_axis)
-    parse_stride(stride, steps, ndim, channel_axis, batch_axis)
-    if not read_filters(&f, parts[0][0], cnp.PyArray_DIM(x, channel_axis), parts[0][3], channel_axis == ndim - 1,
-                        ndim, batch_axis >= 0):
-        refuse_filters(x, parts[0][0], layout, channel_axis, batch_axis, parts[0][3])
-    cdef list layers = prepare_layers(parts, x, channel_axis, channel_axis == ndim - 1)
-    last = layers[len(layers) - 1]
-    typenum = cnp.PyArray_TYPE(last.result)
-    f.drops_channel_axis = cnp.PyArray_NDIM(last.result) == 1
-    f.c_out = last.problem.groups * last.problem.c_out
-
-    # all pixels, from the first layer's x to the last one's out
-    layer = layers[0]
-    whole.x, whole.x_dtype = <const char *>cnp.PyArray_DATA(x), layer.problem.x_dtype
-    whole.x_channel = cnp.PyArray_STRIDE(x, channel_axis)
+# All pixels, from the first layer's x to the last one's result, whose place is not known yet.
+cdef void set_whole(c1x1_problem *whole, geometry *g, ndarray x, Prepared first, Prepared last) noexcept:
+    g.w.drops_channel_axis = cnp.PyArray_NDIM(last.result) == 1
+    g.w.c_out = last.problem.groups * last.problem.c_out
+    whole.x, whole.x_dtype = <const char *>cnp.PyArray_DATA(x), first.problem.x_dtype
+    whole.x_channel = cnp.PyArray_STRIDE(x, g.channel_axis)
     whole.compute, whole.groups = last.problem.compute, 1
-    whole.c_in, whole.c_out = <size_t>cnp.PyArray_DIM(x, channel_axis), f.c_out
+    whole.c_in, whole.c_out = <size_t>cnp.PyArray_DIM(x, g.channel_axis), g.w.c_out
     whole.w_in = whole.w_out = 8
-    for axis in range(ndim):
-        if axis == channel_axis:
-            if not f.drops_channel_axis:
-                shape[d] = <cnp.npy_intp>f.c_out
-                d += 1
-            continue
-        shape[d] = cnp.PyArray_DIM(x, axis)
-        whole.dim[whole.dims].x_stride = cnp.PyArray_STRIDE(x, axis)
-        if steps[axis] > 1:
-            shape[d] = (shape[d] + steps[axis] - 1) // steps[axis] if shape[d] else 0
-            whole.dim[whole.dims].x_stride = whole.dim[whole.dims].x_stride * steps[axis] if shape[d] > 1 else 0
-        whole.dim[whole.dims].size = <size_t>shape[d]
-        whole.dims += 1
-        d += 1
-    if out_ is None:
-        out = target = <ndarray>cnp.PyArray_EMPTY(d, shape, typenum, 0)
-    else:
-        out = target = check_out(out_, shape, d, typenum)
-        if cnp.PyArray_ISBYTESWAPPED(out):
-            target = np.empty((<object>out).shape, out.dtype.newbyteorder("="))
-    extras = parts[len(parts) - 1][5]
-    if residual_ is not None:
-        residual = set_residual(whole, read_extras(
-            None if extras is None else extras.scale, residual_, None, None, None), target, shape, d, channel_axis, &f)
-        whole.epilogue.activation = last.problem.epilogue.activation
-    if nodata is not None:
-        found, fill = _epilogue.read_nodata(nodata, x.dtype, result_dtype_of(cnp.PyArray_TYPE(target)))
-        whole.nodata.is_given = 1
-        memcpy(whole.nodata.value, <const char *><bytes>found, len(found))
-        memcpy(whole.nodata.fill, <const char *><bytes>fill, len(fill))
-    if out_ is not None and target is out and (
-            spans_meet(out, x) or any([spans_meet(out, part) for part in operands_of(parts)])
-            or (residual is not None and residual_overlap(residual, out) == 2)):
-        target = np.empty((<object>out).shape, out.dtype)
-    if residual is not None and target is out and out_ is not None:
-        whole.epilogue.residual_is_out = residual_overlap(residual, out)
-    set_target(whole, target, channel_axis, &f)
+    set_pixels(whole, g, x)
 
-    chain.is_planar = channel_axis != ndim - 1
-    chain.count = len(layers)
+
+cdef int run_layers(c1x1_chain *chain, list layers, int threads) except -1:
+    cdef Prepared layer
+    cdef int i
+    chain.count = <int>len(layers)
     chain.layer = <c1x1_problem *>malloc(<size_t>chain.count * sizeof(c1x1_problem))
     if chain.layer == NULL:
         raise MemoryError("c1x1: no memory for the layers; nothing was written")
@@ -102,11 +47,51 @@ def run_chain(list parts, object x_, object out_, object residual_, object strid
         for i in range(chain.count):
             layer = layers[i]
             chain.layer[i] = layer.problem
-        chain.layer[chain.count - 1].out_dtype = whole.out_dtype
-        if cnp.PyArray_SIZE(target) > 0:
-            execute_chain(&chain, threads)
+        chain.layer[chain.count - 1].out_dtype = chain.whole.out_dtype
+        execute_chain(chain, threads)
     finally:
         free(chain.layer)
+    return 0
+
+
+def run_chain(list parts, object x_, object out_, object residual_, object stride, object nodata, object threads_):
+    """Convolves x with layer after layer; `parts` are those of Pointwise.parts."""
+    cdef ndarray x = as_array(x_, "x"), out, target, residual = None
+    cdef int threads = 0 if threads_ is None else parse_threads(threads_)
+    cdef c1x1_chain chain
+    cdef c1x1_problem *whole = &chain.whole
+    cdef geometry g
+    cdef Prepared last
+    cdef Extras extras = parts[len(parts) - 1][5]
+    memset(&chain, 0, sizeof(chain))
+    layout = parts[0][2]
+    read_layout(&g, layout, cnp.PyArray_NDIM(x))
+    read_stride(&g, stride)
+    fit_filters(&g, x, parts[0][0], layout, parts[0][3])
+    chain.is_planar = g.channel_axis != g.ndim - 1
+    cdef list layers = prepare_layers(parts, x, g.channel_axis, not chain.is_planar)
+    last = layers[len(layers) - 1]
+    set_whole(whole, &g, x, layers[0], last)
+    if out_ is None:
+        out = target = <ndarray>cnp.PyArray_EMPTY(g.out_ndim, g.shape, cnp.PyArray_TYPE(last.result), 0)
+    else:
+        out = check_out(out_, &g, cnp.PyArray_TYPE(last.result))
+        target = in_native_order(out)
+    if residual_ is not None:
+        residual = set_residual(whole, read_extras(
+            None if extras is None else extras.scale, residual_, None, None, None), &g)
+        whole.epilogue.activation = last.problem.epilogue.activation
+    if nodata is not None:
+        set_nodata(whole, nodata, x, cnp.PyArray_TYPE(target))
+    if out_ is not None and target is out and (
+            spans_meet(out, x) or any([spans_meet(out, part) for part in operands_of(parts)])
+            or (residual is not None and residual_overlap(residual, out) == 2)):
+        target = np.empty((<object>out).shape, out.dtype)
+    if residual is not None and target is out and out_ is not None:
+        whole.epilogue.residual_is_out = residual_overlap(residual, out)
+    set_target(whole, &g, target)
+    if cnp.PyArray_SIZE(target) > 0:
+        run_layers(&chain, layers, threads)
     if target is not out:
         np.copyto(out, target, casting="same_kind")
     return out if out_ is None else out_

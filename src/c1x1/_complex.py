@@ -8,8 +8,83 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from c1x1._operands import read_array
+
 Real = Callable[..., NDArray[Any]]
 """conv(x, w, out=, residual=, scale=, bias=) of real operands, all else given."""
+
+
+def refuse(**given: Any) -> None:
+    """Raises for the first argument that is not None."""
+    for name, value in given.items():
+        if value is not None:
+            raise TypeError(f"{name} is for real x and w, not for complex ones")
+
+
+def convolve(
+    conv: Callable[..., NDArray[Any]],
+    plan: Callable[..., dict[str, Any]],
+    x: NDArray[Any],
+    w: NDArray[Any],
+    bias: Any,
+    scale: Any,
+    residual: Any,
+    out: NDArray[Any] | None,
+    dtype: DTypeLike | None,
+    threads: Any,
+    **axes: Any,
+) -> NDArray[Any]:
+    """What conv gives for operands of which one is complex; conv and plan are for real ones.
+
+    `axes` are conv's layout, stride and groups.
+    """
+    for name, operand in (("x", x), ("w", w)):
+        if operand.dtype.kind != "c":
+            read_array(operand, name)
+    result = result_dtype(x, w, dtype)
+    inner = np.dtype(np.float64 if result == np.complex128 else np.float32)
+    if x.size == 0 or w.size == 0:  # nothing to plan for, and nothing to compute
+        shape = conv(x.real, w.real, **axes).shape
+    else:
+        shape = plan(x.real, w.real, **axes)["shape"]
+    if out is not None:
+        _check_out(out, shape, result)
+    operands = [a for a in (x, w, bias, scale, residual) if isinstance(a, np.ndarray)]
+    if (
+        out is not None
+        and out.dtype == result
+        and out.dtype.isnative
+        and not any(np.may_share_memory(out, a) for a in operands)
+    ):
+        target = out
+    else:
+        target = np.empty(shape, result)
+
+    def real(a: Any, b: Any, c: Any, **keywords: Any) -> NDArray[Any]:
+        return conv(a, b, c, dtype=inner, threads=threads, **axes, **keywords)
+
+    add_products(real, x, w, bias, scale, residual, target)
+    if out is None or target is out:
+        return target
+    np.copyto(out, target, casting="same_kind")
+    return out
+
+
+def _check_out(out: Any, shape: tuple[int, ...], result: np.dtype[Any]) -> None:
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a NumPy array, not {type(out).__name__}")
+    if out.shape != shape:
+        raise ValueError(
+            f"out has shape {out.shape}; expected {shape}: "
+            f"pass out=np.empty({shape}, {str(result)!r})"
+        )
+    if not np.can_cast(result, out.dtype, "same_kind"):
+        raise TypeError(
+            f"out has dtype {out.dtype}, to which the result's {result} does not cast under "
+            "'same_kind'"
+        )
+    if not out.flags.writeable:
+        raise ValueError("out is read-only: pass a writable array")
 
 
 def part(a: Any, which: str) -> Any:
@@ -35,7 +110,7 @@ def result_dtype(x: Any, w: Any, dtype: DTypeLike | None) -> np.dtype[Any]:
     return result
 
 
-def conv(
+def add_products(
     real: Real,
     x: Any,
     w: Any,

@@ -14,7 +14,9 @@ from typing import Any, Literal, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from c1x1._api import conv, read_array, read_operands
+from c1x1._api import conv
+from c1x1._layout import read_operands
+from c1x1._operands import read_array
 
 Array = NDArray[Any]
 

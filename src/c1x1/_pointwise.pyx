@@ -5,11 +5,12 @@ from numpy cimport ndarray
 
 import numpy as np
 
-from c1x1._api cimport (Extras, as_array, check_promises, filters, layout_is_channels_last,
-                        pack_filters, parse_groups, read_dtype, read_extras, read_filters, run)
+from c1x1._api cimport check_promises, run
 from c1x1._core cimport PackedWeights
-
-from c1x1 import _doors, _folding, _onnx
+from c1x1._layout cimport (filters, layout_is_channels_last, pack_filters, parse_groups,
+                           read_filters)
+from c1x1._operands cimport as_array, read_dtype
+from c1x1._results cimport Extras, read_extras
 
 
 cdef class Pointwise:
@@ -110,7 +111,8 @@ cdef class Pointwise:
                    self.stride if stride is None else stride, self.groups_object, out,
                    self.dtype, threads, extras, self.packed, None)
 
-    # ---- doors: _doors, _onnx and _folding give the arguments, `build` makes the layer
+    # ---- doors: _doors, _onnx and _folding give the arguments, `build` makes the layer. They are
+    # imported when one is used: most users of the package never do.
 
     @classmethod
     def from_torch(cls, module):
@@ -143,6 +145,7 @@ cdef class Pointwise:
         >>> layer(np.ones((1, 192, 28, 28), np.float32)).shape
         (1, 64, 14, 14)
         """
+        from c1x1 import _doors
         return build(cls, _doors.from_torch(module))
 
     @classmethod
@@ -176,6 +179,7 @@ cdef class Pointwise:
         >>> c1x1.Pointwise.from_keras(dense)
         <c1x1.Pointwise: float32 weights (64, 10), bias>
         """
+        from c1x1 import _doors
         return build(cls, _doors.from_keras(layer))
 
     @classmethod
@@ -219,6 +223,7 @@ cdef class Pointwise:
         >>> c1x1.Pointwise.from_onnx(model)
         <c1x1.Pointwise: float32 weights (5, 3, 1, 1), layout='NCHW'>
         """
+        from c1x1 import _onnx
         return build(cls, _onnx.from_onnx(model_or_path, node))
 
     @classmethod
@@ -258,6 +263,7 @@ cdef class Pointwise:
         >>> np.allclose(layer(cube).reshape(-1, 3), pca.transform(cube.reshape(-1, 8)))
         True
         """
+        from c1x1 import _doors
         return build(cls, _doors.from_sklearn(estimator))
 
     def fold_batchnorm(self, gamma, beta, mean, var, eps):
@@ -291,6 +297,7 @@ cdef class Pointwise:
         >>> layer(np.ones(3, np.float32)), folded(np.ones(3, np.float32))
         (array([3., 4.], dtype=float32), array([3., 5.], dtype=float32))
         """
+        from c1x1 import _folding
         return build(type(self), _folding.fold_batchnorm(self, gamma, beta, mean, var, eps))
 
     def fold_normalization(self, mean, std):
@@ -319,6 +326,7 @@ cdef class Pointwise:
         >>> folded(np.array([2, 6, 11], np.uint8))
         array([5.], dtype=float32)
         """
+        from c1x1 import _folding
         return build(type(self), _folding.fold_normalization(self, mean, std))
 
     def quantize(self, x_scale, x_zero_point, w_scale=None, y_scale=None, y_zero_point=0,
@@ -363,6 +371,7 @@ cdef class Pointwise:
         >>> layer(np.array([2.0, 0.0], np.float32)), quantized(np.array([14, 10], np.uint8))
         (array([2.], dtype=float32), array([2.], dtype=float32))
         """
+        from c1x1 import _folding
         return build(type(self), _folding.quantize(self, x_scale, x_zero_point, w_scale, y_scale,
                                                    y_zero_point, dtype))
 

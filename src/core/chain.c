@@ -4,8 +4,6 @@
 #include "operands.h"
 #include "threads.h"
 
-#include <string.h>
-
 /* Buffers of two threads never share a line, nor lie a multiple of a page apart. */
 static size_t thread_bytes(const c1x1_chain *chain) {
     return chain->layer_bytes + 2 * chain->buffer_bytes + chain->flag_bytes + 3 * C1X1_LINE;
@@ -50,37 +48,24 @@ static void run_layers(const c1x1_chain *chain, char *memory, size_t count, cons
 
 static void run_block(const c1x1_chain *chain, char *memory, size_t index) {
     const c1x1_problem *whole = &chain->whole;
-    const c1x1_dim *last = whole->dims ? &whole->dim[whole->dims - 1] : NULL;
-    const ptrdiff_t first = (ptrdiff_t)(index % chain->blocks_per_run * chain->pixels);
-    const size_t run = last ? last->size : 1;
-    const size_t count = smaller(chain->pixels, run - (size_t)first);
-    const char *x = whole->x, *residual = whole->epilogue.residual;
-    char *out = whole->out;
-    size_t outer = index / chain->blocks_per_run;
-    for (int d = whole->dims - 2; d >= 0; d--) {
-        const ptrdiff_t at = (ptrdiff_t)(outer % whole->dim[d].size);
-        outer /= whole->dim[d].size;
-        x += at * whole->dim[d].x_stride;
-        out += at * whole->dim[d].out_stride;
-        if (residual) residual += at * whole->dim[d].residual_stride;
-    }
-    if (last) {
-        x += first * last->x_stride;
-        out += first * last->out_stride;
-        if (residual) residual += first * last->residual_stride;
-    }
+    const c1x1_dim last = whole->dims ? whole->dim[whole->dims - 1] : (c1x1_dim){.size = 1};
+    const size_t first = index % chain->blocks_per_run * chain->pixels;
+    const size_t count = smaller(chain->pixels, last.size - first);
+    const place run = c1x1_place_of(whole, whole->dims - 1, index / chain->blocks_per_run);
+    const char *x = whole->x + run.x + (ptrdiff_t)first * last.x_stride;
+    char *out = whole->out + run.out + (ptrdiff_t)first * last.out_stride;
+    const char *residual = whole->epilogue.residual;
+    if (residual) residual += run.residual + (ptrdiff_t)first * last.residual_stride;
     unsigned char *flags = (unsigned char *)memory + chain->layer_bytes + 2 * chain->buffer_bytes;
     int has_nodata = 0;
     if (whole->nodata.is_given) {
-        const c1x1_copy pixels = {count, whole->c_in, last ? last->x_stride : 0, whole->x_channel,
-                                  0};
+        const c1x1_copy pixels = {count, whole->c_in, last.x_stride, whole->x_channel, 0};
         has_nodata = c1x1_scan(whole->x_dtype, flags, x, &pixels, whole->nodata.value);
     }
     run_layers(chain, memory, count, x, out, residual);
-    for (size_t i = 0; has_nodata && i < count; i++) {
-        char *to = out + (ptrdiff_t)i * (last ? last->out_stride : 0);
-        for (size_t o = 0; flags[i] && o < whole->c_out; o++, to += whole->out_channel)
-            memcpy(to, whole->nodata.fill, c1x1_dtype_size(whole->out_dtype));
+    if (has_nodata) {
+        const c1x1_copy results = {count, whole->c_out, last.out_stride, whole->out_channel, 0};
+        c1x1_fill(whole->out_dtype, flags, out, &results, whole->nodata.fill);
     }
 }
 

@@ -281,30 +281,22 @@ static block find_block(const shared *s, size_t index) {
     const size_t n_index = index / plan->m_blocks % plan->n_blocks;
     block t = {.m0 = m_index * plan->mc,
                .n0 = n_index * plan->nc,
-               .x = p->x,
+               .pixels = p->x,
                .w = p->w,
                .bias = s->finish ? NULL : p->bias, /* the epilogue adds it */
                .out = p->out,
                .residual = p->epilogue.residual};
     t.m = smaller(plan->mc, plan->m - t.m0);
     t.n = smaller(plan->nc, plan->n - t.n0);
-    size_t outer = index / (plan->m_blocks * plan->n_blocks);
-    if (!plan->is_gathered) {
-        for (int d = p->dims - 2; d >= 0; d--) {
-            const ptrdiff_t at = (ptrdiff_t)(outer % p->dim[d].size);
-            outer /= p->dim[d].size;
-            t.x += at * p->dim[d].x_stride;
-            t.out += at * p->dim[d].out_stride;
-            if (t.residual) t.residual += at * p->dim[d].residual_stride;
-        }
-    }
-    const ptrdiff_t group = (ptrdiff_t)outer;
-    t.group = outer;
-    t.pixels = t.x;
-    t.x += group * p->x_group;
+    const size_t outer = index / (plan->m_blocks * plan->n_blocks);
+    const place at = c1x1_place_of(p, plan->is_gathered ? 0 : p->dims - 1, outer);
+    const ptrdiff_t group = (ptrdiff_t)at.rounds;
+    t.group = at.rounds;
+    t.pixels += at.x;
+    t.x = t.pixels + group * p->x_group;
     t.w += group * p->w_group;
-    t.out += group * p->out_group;
-    if (t.residual) t.residual += group * p->epilogue.residual_group;
+    t.out += at.out + group * p->out_group;
+    if (t.residual) t.residual += at.residual + group * p->epilogue.residual_group;
     if (t.bias) t.bias += group * (ptrdiff_t)(p->c_out * s->size);
     return t;
 }

@@ -225,12 +225,11 @@ void c1x1_fill_nodata(const worker *w, const block *t) {
     const int pixels_are_n = c1x1_pixels_are_n(s->plan->role);
     const size_t first = pixels_are_n ? t->n0 : t->m0, pixels = pixels_are_n ? t->n : t->m;
     const size_t channel = pixels_are_n ? t->m0 : t->n0, channels = pixels_are_n ? t->m : t->n;
-    const size_t bytes = c1x1_dtype_size(p->out_dtype);
-    for (size_t i = 0; i < pixels; i++) {
-        if (!w->flags[i]) continue;
-        char *out =
-            t->out + c1x1_segment_at(s, first + i, 1).out + (ptrdiff_t)channel * p->out_channel;
-        for (size_t o = 0; o < channels; o++, out += p->out_channel)
-            memcpy(out, p->nodata.fill, bytes);
+    char *out = t->out + (ptrdiff_t)channel * p->out_channel;
+    for (size_t done = 0; done < pixels;) {
+        const segment g = c1x1_segment_at(s, first + done, pixels - done);
+        const c1x1_copy results = {g.count, channels, g.out_stride, p->out_channel, 0};
+        c1x1_fill(p->out_dtype, w->flags + done, out + g.out, &results, p->nodata.fill);
+        done += g.count;
     }
 }

@@ -22,13 +22,10 @@ segment c1x1_segment_at(const shared *s, size_t pixel, size_t want) {
         return g;
     }
     g.count = smaller(want, last->size - pixel % last->size);
-    for (int d = p->dims - 1; d >= 0; d--) {
-        const ptrdiff_t index = (ptrdiff_t)(pixel % p->dim[d].size);
-        pixel /= p->dim[d].size;
-        g.x += index * p->dim[d].x_stride;
-        g.out += index * p->dim[d].out_stride;
-        g.residual += index * p->dim[d].residual_stride;
-    }
+    const place at = c1x1_place_of(p, p->dims, pixel);
+    g.x = at.x;
+    g.out = at.out;
+    g.residual = at.residual;
     return g;
 }
 

@@ -75,6 +75,26 @@ static inline size_t c1x1_row_length(const shared *s, size_t columns) {
     return columns <= s->plan->nr ? s->plan->nr : (columns + vl - 1) / vl * vl;
 }
 
+/* Where a pixel lies, in bytes from the first one, and how often its index goes round all axes. */
+typedef struct {
+    ptrdiff_t x, out, residual;
+    size_t rounds;
+} place;
+
+/* Pixel `index` of the first `dims` axes, of which the last counts fastest. */
+static inline place c1x1_place_of(const c1x1_problem *p, int dims, size_t index) {
+    place to = {0, 0, 0, 0};
+    for (int d = dims - 1; d >= 0; d--) {
+        const ptrdiff_t at = (ptrdiff_t)(index % p->dim[d].size);
+        index /= p->dim[d].size;
+        to.x += at * p->dim[d].x_stride;
+        to.out += at * p->dim[d].out_stride;
+        to.residual += at * p->dim[d].residual_stride;
+    }
+    to.rounds = index;
+    return to;
+}
+
 /* A run of pixels along the last axis. */
 typedef struct {
     size_t count;

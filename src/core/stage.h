@@ -32,6 +32,10 @@ void c1x1_look_up(c1x1_dtype from, c1x1_compute to, void *packed, const char *so
 int c1x1_scan(c1x1_dtype dtype, unsigned char *flags, const char *source, const c1x1_copy *copy,
               const char *value);
 
+/* target[r, c] = *value for all c, where flags[r] is set. */
+void c1x1_fill(c1x1_dtype dtype, const unsigned char *flags, char *target, const c1x1_copy *copy,
+               const char *value);
+
 /* NULL for a float to an integer: no problem asks for that. */
 c1x1_load_fn c1x1_find_load(c1x1_dtype from, c1x1_compute to);
 c1x1_store_fn c1x1_find_store(c1x1_compute from, c1x1_dtype to);

@@ -1,4 +1,5 @@
-/* store.c - the store stage: finished sums to `out` of any dtype and strides.
+/* store.c - the store stage: finished sums to `out` of any dtype and strides, and one value to the
+ * pixels without data.
  *
  * One function per pair of dtypes. Integers saturate and round half to even. */
 #include "stage.h"
@@ -64,4 +65,14 @@ c1x1_store_fn c1x1_find_store(c1x1_compute from, c1x1_dtype to) {
         C1X1_FOR_EACH_DTYPE(ROW)};
 #undef ROW
     return table[to][from];
+}
+
+void c1x1_fill(c1x1_dtype dtype, const unsigned char *flags, char *target, const c1x1_copy *copy,
+               const char *value) {
+    const size_t bytes = c1x1_dtype_size(dtype);
+    for (size_t r = 0; r < copy->rows; r++) {
+        char *to = target + (ptrdiff_t)r * copy->row_stride;
+        for (size_t c = 0; flags[r] && c < copy->cols; c++, to += copy->col_stride)
+            memcpy(to, value, bytes);
+    }
 }

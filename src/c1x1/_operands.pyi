@@ -1,0 +1,7 @@
+"""Types of what other modules read operands with."""
+
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+
+def read_array(value: ArrayLike, name: str) -> NDArray[Any]: ...

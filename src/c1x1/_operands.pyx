@@ -1,0 +1,131 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, freethreading_compatible=True
+"""From objects to arrays, and the dtypes of a call: what is taken, computed in and given back."""
+
+cimport numpy as cnp
+from numpy cimport ndarray
+
+import numpy as np
+
+from c1x1._core cimport *
+
+cnp.import_array()
+
+cdef str DTYPES = "bool, int8 to int64, uint8 to uint64, float16, float32, float64"
+
+
+class ComplexOperand(TypeError):
+    """An operand is complex: caught where that has a meaning."""
+
+
+# ---- arrays --------------------------------------------------------------------------------------
+
+cdef object refuse_dtype(ndarray a, str name):
+    kind = a.dtype.kind
+    if kind == "c":
+        raise ComplexOperand(f"{name} has dtype {a.dtype}; expected a real one: pass {name}.real and {name}.imag one by one")
+    if kind in "fV" and a.dtype.kind == "f":
+        way = f"pass {name}.astype(np.float64)"
+    elif kind in "mM":
+        way = f"pass {name}.astype(np.int64)"
+    elif a.dtype.names is not None:
+        way = f"pass one field, {name}[{a.dtype.names[0]!r}]"
+    else:
+        way = f"pass {name}.astype(np.float32)"
+    raise TypeError(f"{name} has dtype {a.dtype}; expected one of {DTYPES}: {way}")
+
+
+cdef object from_dlpack(object value, ndarray fallback):
+    if fallback.dtype.kind == "O" and hasattr(value, "__dlpack__"):
+        return np.from_dlpack(value)
+    return fallback
+
+
+cdef ndarray to_array(object value, str name):
+    """What `as_array` does, once it is known to be more than a look."""
+    cdef ndarray a
+    if cnp.PyArray_CheckExact(value):
+        a = <ndarray>value
+    else:
+        if hasattr(value, "mask") and hasattr(value, "filled"):
+            raise TypeError(f"{name} is a masked array, whose mask would be lost: pass {name}.filled(value)")
+        try:
+            a = np.asarray(value)
+        except (ValueError, TypeError, RuntimeError, BufferError) as error:
+            raise TypeError(f"{name} cannot be seen as an array: {error}") from error
+        a = from_dlpack(value, a)
+    if dtype_of(cnp.PyArray_TYPE(a)) < 0:
+        refuse_dtype(a, name)
+    if cnp.PyArray_ISBYTESWAPPED(a):
+        return a.astype(a.dtype.newbyteorder("="))
+    return a
+
+
+def read_array(value, str name):
+    """`value` as conv sees an operand: an ndarray without a copy where there is one, or conv's error."""
+    return as_array(value, name)
+
+
+# ---- dtypes --------------------------------------------------------------------------------------
+
+cdef object dtype_of_type(int typenum):
+    return np.dtype(cnp.PyArray_TypeObjectFromType(typenum))
+
+
+cdef int type_of_compute(int compute) noexcept:
+    if compute == C1X1_COMPUTE_FLOAT32:
+        return cnp.NPY_FLOAT
+    return cnp.NPY_DOUBLE if compute == C1X1_COMPUTE_FLOAT64 else cnp.NPY_INT64
+
+
+# The result's dtype where it is not one that x, or its table, and w share.
+cdef object mixed_dtype(ndarray x, ndarray w):
+    cdef int a = dtype_of(cnp.PyArray_TYPE(x)), b = dtype_of(cnp.PyArray_TYPE(w))
+    if b == C1X1_INT8 and (a == C1X1_UINT8 or a == C1X1_INT8):
+        return np.dtype(np.int32)
+    if (a == C1X1_INT16 or a == C1X1_UINT16 or a == C1X1_INT32 or a == C1X1_INT64) and w.dtype.kind in "iu":
+        return np.dtype(np.int64)
+    return np.result_type(x.dtype, w.dtype)
+
+
+cdef object read_dtype(object dtype, str name="dtype"):
+    try:
+        result = np.dtype(dtype)
+    except TypeError:
+        raise TypeError(f"{name} {dtype!r} is none that NumPy knows; expected one of {DTYPES}") from None
+    if dtype_of(result.num) < 0:
+        raise TypeError(f"{name} {result} cannot hold {'a result' if name == 'dtype' else 'an image'}; expected one of {DTYPES}")
+    return result.newbyteorder("=")
+
+
+cdef int compute_of(int dtype) noexcept:
+    if dtype == C1X1_FLOAT64:
+        return C1X1_COMPUTE_FLOAT64
+    if dtype == C1X1_FLOAT32 or dtype == C1X1_FLOAT16:
+        return C1X1_COMPUTE_FLOAT32
+    return C1X1_COMPUTE_INT64
+
+
+# The largest magnitude of an integer dtype; infinite for what is not narrow.
+cdef double magnitude(object dtype):
+    if dtype.kind == "b":
+        return 1
+    return <double>np.iinfo(dtype).max + 1 if dtype.kind in "iu" else np.inf
+
+
+# Sums of integers are exact in a float dtype as long as no partial sum outgrows its fraction, and
+# the kernels of floats are many times as fast as those of integers.
+cdef int exact_compute(ndarray values, ndarray w, size_t c_in, object bias, object residual,
+                       bint is_scaled) except -1:
+    cdef double largest = <double>c_in * magnitude(values.dtype) * magnitude(w.dtype)
+    if is_scaled:
+        return C1X1_COMPUTE_FLOAT64 if largest <= 2.0 ** 53 else C1X1_COMPUTE_INT64
+    if bias is not None:
+        bias = np.asarray(bias)
+        if bias.dtype.kind not in "biu":
+            return C1X1_COMPUTE_INT64
+        largest += float(np.abs(bias.astype(np.float64)).max(initial=0))
+    if residual is not None:
+        largest += magnitude(np.asarray(residual).dtype)
+    if largest <= 2.0 ** 24:
+        return C1X1_COMPUTE_FLOAT32
+    return C1X1_COMPUTE_FLOAT64 if largest <= 2.0 ** 53 else C1X1_COMPUTE_INT64
