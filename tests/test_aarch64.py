@@ -80,7 +80,7 @@ def on_arm(tmp_path_factory):
 def test_neon_has_the_bits_of_scalar(on_arm):
     assert "failures 0\n" in on_arm
     counts = re.findall(r"^(\w+): (\d+) (\w+)$", on_arm, re.MULTILINE)
-    kinds = ["tiles", "dots", "folds", "packs", "smalls"]
+    kinds = ["tiles", "dots", "chains", "folds", "packs", "smalls"]
     assert [(isa, kind) for isa, _, kind in counts] == [
         *[("arm_neon", kind) for kind in kinds * 2],
         ("all", "problems"),

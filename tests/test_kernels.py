@@ -115,8 +115,11 @@ def test_several_tiles_in_one_call_are_each_exact(kernel, rng):
         c, frame = surrounded((m, 3 * width), dtype, rng)
         rows = rng.integers(-9, 9, m).astype(dtype)
         _core.run_kernel(kernel, a, b, c, piece=5, bias_m=rows, fetches_ahead=True)
-        want = a.astype(np.int64) @ b.astype(np.int64) + rows.astype(np.int64)[:, None]
-        np.testing.assert_array_equal(c, want)
+        want = a.astype(np.int64) @ b.astype(np.int64)
+        np.testing.assert_array_equal(c, want + rows.astype(np.int64)[:, None])
+        columns = rng.integers(-9, 9, 3 * width).astype(dtype)
+        _core.run_kernel(kernel, a, b, c, piece=5, bias_n=columns, fetches_ahead=True)
+        np.testing.assert_array_equal(c, want + columns.astype(np.int64))
         check_frame(frame, (m, 3 * width))
 
 
@@ -181,6 +184,46 @@ def test_dot_is_exact_on_every_length(kernel, rng):
         np.testing.assert_array_equal(c, want)
         _core.run_kernel(kernel, a, b, c, bias_n=bias)
         np.testing.assert_array_equal(c, want + bias.astype(np.int64))
+        check_frame(frame, (m, n))
+
+
+@pytest.mark.parametrize("kernel", kernels("dot"))
+def test_several_dots_in_one_call_are_each_exact(kernel, rng):
+    m, n, dtype = 3 * kernel["m"], kernel["n"], kernel["dtype"]
+    for k in (0, 5, 16, 35):
+        a, _ = surrounded((m, k), dtype, rng)
+        b, _ = surrounded((n, k), dtype, rng)
+        bias = rng.integers(-9, 9, n).astype(dtype)
+        want = a.astype(np.int64) @ b.astype(np.int64).T
+        apart, frame = surrounded((m, n), dtype, rng)
+        guarded = np.full(m * n + 16, 77, dtype)
+        dense = guarded[8:-8].reshape(m, n)
+        for c in (apart, dense):
+            _core.run_kernel(kernel, a, b, c)
+            np.testing.assert_array_equal(c, want)
+            _core.run_kernel(kernel, a, b, c, bias_n=bias)
+            np.testing.assert_array_equal(c, want + bias.astype(np.int64))
+        check_frame(frame, (m, n))
+        assert (guarded[:8] == 77).all()
+        assert (guarded[-8:] == 77).all()
+
+
+@pytest.mark.parametrize("kernel", kernels("chains"))
+def test_chains_are_exact_on_every_length_and_width(kernel, rng):
+    m, vl, dtype = kernel["m"], kernel["vl"], kernel["dtype"]
+    longest = 4096 // np.dtype(dtype).itemsize // m // 16 * 16
+    sizes = [(k, 5 * vl + 1) for k in range(16, 50)]
+    sizes += [(19, n) for n in (*range(1, 9 * vl + 2), longest - 1, longest)]
+    for k, n in sizes:
+        a, _ = surrounded((m, k), dtype, rng)
+        b, _ = surrounded((k, n), dtype, rng)
+        c, frame = surrounded((m, n), dtype, rng)
+        bias = rng.integers(-9, 9, m).astype(dtype)
+        want = a.astype(np.int64) @ b.astype(np.int64)
+        _core.run_kernel(kernel, a, b, c)
+        np.testing.assert_array_equal(c, want)
+        _core.run_kernel(kernel, a, b, c, bias_m=bias)
+        np.testing.assert_array_equal(c, want + bias.astype(np.int64)[:, None])
         check_frame(frame, (m, n))
 
 

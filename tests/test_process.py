@@ -12,7 +12,7 @@ import pytest
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="POSIX")
 
 
-def python(code, timeout=60, **env):
+def python(code, timeout=600, **env):
     """Runs code in a fresh interpreter; what it printed."""
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", textwrap.dedent(code)],

@@ -31,7 +31,7 @@ cdef extern from "c1x1.h" nogil:
         const char *thread_limit_why
     ctypedef struct c1x1_plan:
         const c1x1_isa *isa
-        int compute, role, a, b, order, is_direct, is_gathered
+        int compute, role, a, b, order, is_direct, is_gathered, fetches_c, sums_wait
         unsigned mr, nr, chains
         size_t m, n, k, mc, nc, kc, piece, outer, m_blocks, n_blocks, grain
         int threads
@@ -98,8 +98,11 @@ cdef extern from "kernels/kernel.h" nogil:
         const void *bounds
         size_t piece
         int start
+        bint fetches_c
+        ptrdiff_t fetched_c
         c1x1_ahead ahead
         size_t more
+        ptrdiff_t next_b
     ctypedef void (*c1x1_tile_fn)(const c1x1_tile *tile) noexcept nogil
     ctypedef struct c1x1_finish:
         size_t m, n
@@ -118,6 +121,7 @@ cdef extern from "kernels/kernel.h" nogil:
         c1x1_tile_fn tile[8][12][2]
         c1x1_tile_fn dot[8][4]
         c1x1_tile_fn small[15][4]
+        c1x1_tile_fn chains[4]
         c1x1_tile_fn fold
         c1x1_tile_fn pack[12]
         const c1x1_finish_fn *finish
@@ -260,6 +264,8 @@ cdef dict describe_plan(c1x1_problem *problem, object machine):
         "order": c1x1_order_name(plan.order).decode(),
         "is_direct": bool(plan.is_direct),
         "is_gathered": bool(plan.is_gathered),
+        "fetches_c": bool(plan.fetches_c),
+        "sums_wait": bool(plan.sums_wait),
         "mr": plan.mr, "nr": plan.nr, "chains": plan.chains,
         "m": plan.m, "n": plan.n, "k": plan.k,
         "mc": plan.mc, "nc": plan.nc, "kc": plan.kc, "piece": plan.piece,
@@ -396,6 +402,9 @@ def kernels():
             for n in range(1, C1X1_MAX_NV + 1):
                 if k.pack[n - 1] != NULL:
                     rows.append(common | {"kind": "pack", "m": 1, "n": n, "is_full": True})
+            for m in range(1, C1X1_MAX_DOT + 1):
+                if k.chains[m - 1] != NULL:
+                    rows.append(common | {"kind": "chains", "m": m, "n": 1, "is_full": True})
             rows.append(common | {"kind": "fold", "m": 1, "n": 1, "is_full": True})
             for a in range(C1X1_ACTIVATION_COUNT):
                 if k.finish[a] != NULL:
@@ -415,7 +424,7 @@ def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, str start="zero"
     """Calls one kernel on two-dimensional arrays whose last axis is dense; c is written.
 
     A c of several full tiles side by side takes one call. `fetches_ahead` names b as what is read
-    next. For pack, c holds a panel in each row.
+    next, and the rows below c. For pack, c holds a panel in each row.
 
     The caller answers for shapes and dtypes: this is how the tests reach a kernel's edges.
     """
@@ -436,15 +445,20 @@ def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, str start="zero"
     t.piece, t.start = piece, {"zero": C1X1_ZERO, "add": C1X1_ADD, "continue": C1X1_CONTINUE}[start]
     t.ahead.at, t.ahead.step = <const char *>t.b, t.ldb * size
     t.ahead.count = t.k if fetches_ahead else 0
+    t.fetches_c, t.fetched_c = fetches_ahead, m * t.ldc
     if kernel["kind"] == "tile":
         if t.n > n * k.vl:
             t.more = t.n // (n * k.vl) - 1
             t.n = n * k.vl
+        t.next_b = t.n
         fn = k.tile[m - 1][n - 1][t.n != n * k.vl]
     elif kernel["kind"] == "dot":
+        t.more = c.shape[0] // m - 1
         fn = k.dot[m - 1][n - 1]
     elif kernel["kind"] == "pack":
         fn = k.pack[n - 1]
+    elif kernel["kind"] == "chains":
+        fn = k.chains[m - 1]
     elif kernel["kind"] == "small":
         fn = k.small[m - 1][n - 1]
         t.n = b.shape[0]

@@ -249,11 +249,13 @@ typedef struct {
     c1x1_order order;
     int is_direct;   /* kernels write `out` themselves; else through a tile buffer */
     int is_gathered; /* a block of pixels spans several axes; else the last axis only */
+    int fetches_c;   /* results lie beyond L2: their lines are fetched ahead */
     unsigned mr, nr; /* the register tile, in elements */
     unsigned chains; /* running sums per result: 1 or 16 (canonical order) */
     size_t m, n, k;  /* of one outer step */
     size_t mc, nc, kc;
     size_t piece;                     /* of k, summed from zero: a function of k alone */
+    int sums_wait;                    /* sixteen sums of each result, for further blocks of k */
     size_t outer, m_blocks, n_blocks; /* blocks = outer * m_blocks * n_blocks */
     size_t grain;                     /* blocks that a thread takes at once: a task */
     size_t a_bytes, b_bytes, tile_bytes, residual_bytes, flag_bytes; /* workspace of one thread */

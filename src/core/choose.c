@@ -110,7 +110,7 @@ static double copy_cost(const c1x1_view *v, const c1x1_choice *c) {
         weights = (double)p->c_in * (double)p->c_out * (is_dense ? COPY_DENSE : COPY_STRIDED);
     }
     if (v->chains > 1 && c->role == C1X1_PIXELS_N)
-        cost += (double)p->c_out * C1X1_CHAINS * COPY_DENSE;
+        cost += (double)p->c_out * 4 * COPY_DENSE; /* sums that wait in L1 */
     return cost * (double)v->pixels + weights;
 }
 

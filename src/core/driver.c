@@ -11,7 +11,9 @@
 
 /* Several tiles' rows get their epilogue at once, which costs its constants only once; few enough that
  * rows a multiple of a page apart are still in L1. */
-enum { FINISHED_ROWS = 12 };
+enum { FINISHED_ROWS = 12, PAGE = 4096, DOT_BYTES = 16 << 10 };
+
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
 
 /* ---- multiply ------------------------------------------------------------------------------- */
 
@@ -24,6 +26,11 @@ typedef struct {
     c1x1_ahead ahead; /* rows of x that are wanted next */
     size_t more;      /* panels after this one that the kernel takes too */
 } k_block;
+
+/* Rows of the full tile of a panel: a narrow one leaves registers for more. */
+static size_t rows_of(const shared *s, size_t columns) {
+    return s->kernels->mr[(columns + s->kernels->vl - 1) >> s->vl_log2];
+}
 
 /* The tile at row i, column j, for rows below the first to be reached by stepping a, c and bias_m. */
 static c1x1_tile tile_at(const worker *w, const block *t, const k_block *q, size_t i, size_t j,
@@ -42,6 +49,7 @@ static c1x1_tile tile_at(const worker *w, const block *t, const k_block *q, size
                       .ldc = q->ldc,
                       .piece = plan->piece,
                       .more = q->more,
+                      .next_b = q->b.panel_bytes / size,
                       .start = q->k0 == 0         ? C1X1_ZERO
                                : plan->chains > 1 ? C1X1_CONTINUE
                                                   : C1X1_ADD};
@@ -50,6 +58,13 @@ static c1x1_tile tile_at(const worker *w, const block *t, const k_block *q, size
         tile.bias_m = bias + (ptrdiff_t)(t->m0 + i) * size;
     else if (bias)
         tile.bias_n = bias + (ptrdiff_t)(t->n0 + j) * size;
+    /* Lines on pages of their own arrive while this tile is multiplied, others with the tile above. */
+    if (q->ldc * size >= PAGE) {
+        tile.fetches_c = 1;
+    } else if (plan->fetches_c) {
+        tile.fetches_c = 1;
+        tile.fetched_c = (ptrdiff_t)rows_of(s, tile.n) * q->ldc;
+    }
     if (s->tiles_finish && q->is_last) {
         tile.residual = c1x1_residual_at(s, t, i, j, &tile.ldr);
         tile.bounds = s->bounds;
@@ -57,14 +72,8 @@ static c1x1_tile tile_at(const worker *w, const block *t, const k_block *q, size
     return tile;
 }
 
-/* Rows of the full tile of a panel: a narrow one leaves registers for more. */
-static size_t rows_of(const shared *s, size_t columns) {
-    if (s->plan->role == C1X1_DOT) return s->plan->mr;
-    return s->kernels->mr[(columns + s->kernels->vl - 1) >> s->vl_log2];
-}
-
-/* Panels after the one at j that are nr wide as it is: where one tile covers all rows and b lies in
- * place, the kernel goes along them by itself. */
+/* Panels after the one at j that are nr wide as it is: where one tile covers all rows, the kernel goes
+ * along them by itself. */
 static size_t panels_alike(const shared *s, const block *t, size_t j, size_t columns) {
     const size_t nr = s->plan->nr;
     size_t more = 0;
@@ -90,7 +99,7 @@ static void multiply_rows(const worker *w, const block *t, const k_block *q, siz
     const ptrdiff_t r_step = (ptrdiff_t)s->size * tile.ldr;
     const size_t nv = (tile.n + s->kernels->vl - 1) >> s->vl_log2;
     const int is_masked = tile.n != nv << s->vl_log2;
-    const int is_finished = s->finish && q->is_last && plan->is_direct && plan->role != C1X1_DOT;
+    const int is_finished = s->finish && q->is_last && plan->is_direct;
     size_t unfinished = 0;          /* rows of sums right above row i */
     size_t wanted = q->ahead.count; /* shared out among the tiles */
     const size_t share = wanted ? (wanted + tiles - 1) / tiles : 0;
@@ -102,11 +111,7 @@ static void multiply_rows(const worker *w, const block *t, const k_block *q, siz
         }
         rows = low + (taller > 0);
         taller -= taller > 0;
-        if (plan->role == C1X1_DOT) {
-            s->kernels->dot[rows - 1][tile.n - 1](&tile);
-        } else {
-            s->kernels->tile[rows - 1][nv - 1][is_masked](&tile);
-        }
+        s->kernels->tile[rows - 1][nv - 1][is_masked](&tile);
         unfinished += rows;
         if (is_finished && (unfinished >= FINISHED_ROWS || i + rows == end)) {
             const size_t above = unfinished - rows;
@@ -122,32 +127,88 @@ static void multiply_rows(const worker *w, const block *t, const k_block *q, siz
     }
 }
 
+/* Dots of few columns, which lie side by side in b. Rows are taken as many at a time as stay in L1 for
+ * all panels. */
+static void multiply_dots(const worker *w, const block *t, const k_block *q) {
+    const shared *s = w->s;
+    const size_t mr = s->plan->mr, row = q->k * s->size;
+    const size_t in_l1 = larger(DOT_BYTES / larger(row, 1) / mr, 1) * mr;
+    const size_t together = t->n <= s->plan->nr ? t->m : in_l1;
+    for (size_t i = 0; i < t->m; i += together) {
+        const size_t end = smaller(i + together, t->m), whole = (end - i) / mr;
+        const char *panel = q->b.base;
+        for (size_t j = 0; j < t->n; j += s->plan->nr, panel += q->b.panel_bytes) {
+            c1x1_tile tile = tile_at(w, t, q, i, j, panel);
+            if (whole > 0) {
+                tile.more = whole - 1;
+                s->kernels->dot[mr - 1][tile.n - 1](&tile);
+            }
+            if (i + whole * mr == end) continue;
+            tile = tile_at(w, t, q, i + whole * mr, j, panel);
+            s->kernels->dot[end - i - whole * mr - 1][tile.n - 1](&tile);
+        }
+    }
+}
+
+/* Planes of few results: all sums of so many columns at once as a chains kernel takes. */
+static void multiply_planes(const worker *w, const block *t, const k_block *q) {
+    const shared *s = w->s;
+    const c1x1_plan *plan = s->plan;
+    const size_t longest = c1x1_chain_columns(t->m, s->size);
+    const int is_packed = q->b.rows_apart > 0;
+    const char *b = q->b.base;
+    for (size_t j = 0, cols; j < t->n; j += cols) {
+        cols = is_packed ? c1x1_columns_at(s, t, j) : smaller(longest, t->n - j);
+        c1x1_tile tile = tile_at(w, t, q, 0, j, b);
+        tile.n = cols;
+        if (is_packed) tile.ldb = (ptrdiff_t)c1x1_row_length(s, cols);
+        s->kernels->chains[t->m - 1](&tile);
+        if (s->finish && plan->is_direct)
+            c1x1_finish_rows(s, t, 0, t->m, j, cols, tile.c, tile.ldc);
+        b += is_packed ? q->b.panel_bytes : (ptrdiff_t)(cols * s->size);
+    }
+}
+
+/* One of the sixteen sums of every result of `tile` and its fellows: every sixteenth channel from
+ * `chain` on. */
+static void multiply_chain(const worker *w, const block *t, const k_block *q, c1x1_tile tile,
+                           size_t chain) {
+    const shared *s = w->s;
+    const ptrdiff_t size = (ptrdiff_t)s->size, skipped = (ptrdiff_t)chain;
+    const size_t nv = (tile.n + s->kernels->vl - 1) >> s->vl_log2;
+    const size_t mr = rows_of(s, tile.n);
+    const int is_masked = tile.n != nv << s->vl_log2;
+    tile.k = c1x1_chain_length(q->k, chain);
+    tile.a = (const char *)tile.a + skipped * s->chain_ld * size;
+    tile.b = (const char *)tile.b + skipped * tile.ldb * size;
+    tile.c = (char *)tile.c + skipped * s->tile_plane * size;
+    tile.ldb *= C1X1_CHAINS;
+    for (size_t i = 0, rows; i < t->m; i += rows) {
+        rows = smaller(mr, t->m - i);
+        s->kernels->tile[rows - 1][nv - 1][is_masked](&tile);
+        tile.a = (const char *)tile.a + (ptrdiff_t)rows * tile.lda * size;
+        tile.c = (char *)tile.c + (ptrdiff_t)rows * tile.ldc * size;
+    }
+}
+
 /* Sixteen running sums per result, each in a plane of the tile buffer, folded at the end. Chain by
- * chain over the whole block, so that planes are read in long runs. */
+ * chain over many panels, so that planes are read in long runs. */
 static void multiply_chains(const worker *w, const block *t, const k_block *q) {
     const shared *s = w->s;
     const c1x1_plan *plan = s->plan;
     const ptrdiff_t size = (ptrdiff_t)s->size;
-    for (size_t chain = 0; chain < C1X1_CHAINS; chain++) {
-        k_block one = *q;
-        one.k = c1x1_chain_length(q->k, chain);
-        one.a.base = q->a.base + (ptrdiff_t)chain * s->chain_ld * size;
-        one.b.rows_apart = q->b.rows_apart * C1X1_CHAINS;
-        one.b.ld = q->b.ld * C1X1_CHAINS;
-        one.c = w->tile + (ptrdiff_t)chain * s->tile_plane * size;
-        one.ldc = s->tile_ld;
-        one.is_last = 0; /* the bias comes after the folding */
-        const char *panel = q->b.base;
-        for (size_t j = 0, cols; j < t->n; j += cols, panel += q->b.panel_bytes) {
-            cols = c1x1_columns_at(s, t, j);
-            const size_t row = q->b.rows_apart ? c1x1_row_length(s, cols) : (size_t)q->b.ld;
-            const char *first = panel + (ptrdiff_t)(chain * row) * size;
-            const size_t mr = rows_of(s, cols);
-            one.more = q->b.rows_apart || t->m > mr ? 0 : panels_alike(s, t, j, cols);
-            multiply_rows(w, t, &one, 0, t->m, mr, j, first);
-            cols += one.more * plan->nr;
-            panel += (ptrdiff_t)one.more * q->b.panel_bytes;
-        }
+    k_block sums = *q;
+    sums.c = w->tile;
+    sums.ldc = s->tile_ld;
+    sums.is_last = 0; /* the bias comes after the folding */
+    const char *panel = q->b.base;
+    for (size_t j = 0, cols; j < t->n; j += cols, panel += q->b.panel_bytes) {
+        cols = c1x1_columns_at(s, t, j);
+        sums.more = panels_alike(s, t, j, cols);
+        const c1x1_tile tile = tile_at(w, t, &sums, 0, j, panel);
+        for (size_t chain = 0; chain < C1X1_CHAINS; chain++) multiply_chain(w, t, q, tile, chain);
+        cols += sums.more * plan->nr;
+        panel += (ptrdiff_t)sums.more * q->b.panel_bytes;
     }
     for (size_t i = 0; q->is_last && i < t->m; i++) {
         const char *bias = t->bias ? t->bias + (ptrdiff_t)(t->m0 + i) * size : NULL;
@@ -230,24 +291,32 @@ static void multiply_block(worker *w, const block *t) {
         q.is_last = q.k0 + q.k == plan->k;
         q.a = c1x1_find_a(w, t, q.k0, q.k);
         q.b = c1x1_find_b(w, t, q.k0, q.k);
-        if (plan->chains > 1 && plan->role == C1X1_PIXELS_N) {
+        if (plan->sums_wait) {
             multiply_chains(w, t, &q);
-        } else if (plan->order == C1X1_ROWS_OUTSIDE) {
+        } else if (plan->chains > 1 && plan->role == C1X1_PIXELS_N) {
+            multiply_planes(w, t, &q);
+        } else if (plan->role == C1X1_DOT) {
+            multiply_dots(w, t, &q);
+        } else if (plan->order == C1X1_ROWS_OUTSIDE && c1x1_columns_at(s, t, 0) < t->n) {
+            const size_t alike = panels_alike(s, t, 0, c1x1_columns_at(s, t, 0));
             for (size_t i = 0; i < t->m; i += plan->mr) {
                 const char *panel = q.b.base;
+                q.more = alike;
                 for (size_t j = 0, cols; j < t->n; j += cols, panel += q.b.panel_bytes) {
                     cols = c1x1_columns_at(s, t, j);
                     const size_t mr = smaller(rows_of(s, cols), plan->mr);
                     multiply_rows(w, t, &q, i, smaller(i + plan->mr, t->m), mr, j, panel);
+                    cols += q.more * plan->nr;
+                    panel += (ptrdiff_t)q.more * q.b.panel_bytes;
+                    q.more = 0;
                 }
             }
         } else {
-            const int planes_in_place = c1x1_pixels_are_n(plan->role) && plan->b == C1X1_IN_PLACE;
             const char *panel = q.b.base;
             for (size_t j = 0, cols; j < t->n; j += cols, panel += q.b.panel_bytes) {
                 cols = c1x1_columns_at(s, t, j);
                 const size_t mr = rows_of(s, cols);
-                q.more = planes_in_place && t->m <= mr ? panels_alike(s, t, j, cols) : 0;
+                q.more = t->m <= mr ? panels_alike(s, t, j, cols) : 0;
                 multiply_rows(w, t, &q, 0, t->m, mr, j, panel);
                 cols += q.more * plan->nr;
                 panel += (ptrdiff_t)q.more * q.b.panel_bytes;

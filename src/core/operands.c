@@ -91,7 +91,7 @@ static operand pack_a(worker *w, const block *t, size_t k0, size_t k) {
     }
     const char *from = t->w + (ptrdiff_t)t->m0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
     if (holds_weights(w, from, t->m)) return packed;
-    if (s->plan->chains == 1) {
+    if (!s->plan->sums_wait) {
         s->load_w(w->a, from, &(c1x1_copy){t->m, k, p->w_out, p->w_in, s->a_ld});
         return packed;
     }

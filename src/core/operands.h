@@ -105,11 +105,6 @@ typedef struct {
 /* The longest run that starts at `pixel` of the outer step, at most `want` pixels. */
 segment c1x1_segment_at(const shared *s, size_t pixel, size_t want);
 
-/* Of k channels, those of one chain. */
-static inline size_t c1x1_chain_length(size_t k, size_t chain) {
-    return k > chain ? (k - chain + C1X1_CHAINS - 1) / C1X1_CHAINS : 0;
-}
-
 /* Channels k0 .. k0 + k of the block's rows (columns), packed if the plan says so. */
 operand c1x1_find_a(worker *w, const block *t, size_t k0, size_t k);
 operand c1x1_find_b(worker *w, const block *t, size_t k0, size_t k);

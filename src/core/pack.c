@@ -38,6 +38,10 @@ enum { TRANSPOSED = 8 };
                 const char *from = source + (ptrdiff_t)r * rs;                               \
                 T *to = packed + (ptrdiff_t)r * ld;                                          \
                 size_t c = 0;                                                                \
+                if (_Generic((type)0, T: 1, default: 0)) { /* nothing to convert */          \
+                    memcpy(to, from, cols * sizeof(T));                                      \
+                    continue;                                                                \
+                }                                                                            \
                 for (; c + 8 <= cols; c += 8) {                                              \
                     for (size_t q = 0; q < 8; q++)                                           \
                         to[c + q] = FETCH(NAME, type, T, from + (c + q) * sizeof(type));     \

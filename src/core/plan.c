@@ -14,6 +14,7 @@ static const size_t SPLIT_K = 512;       /* into blocks of at most this */
 static const size_t PACKED_WEIGHTS = 768 << 10; /* bytes that each thread may pack for one call */
 static const size_t FLAGGED_PIXELS = 16 << 10;  /* of a block, a byte each */
 static const size_t TILE_BUFFER = 160 << 10;    /* bytes of sums that wait for the store stage */
+static const size_t FETCHED_ROW = 160;          /* bytes; shorter ones the hardware foresees */
 static const size_t WORKSPACE = 1 << 20;        /* bytes of a thread, beside its packed weights */
 
 static double greater(double a, double b) { return a > b ? a : b; }
@@ -41,14 +42,16 @@ size_t c1x1_sum_piece(size_t c_in) {
 
 /* kc is for the caches, piece for the accuracy; the one is a multiple of the other. A panel of b
  * stays in L1 beside the rows of a and c that pass by. */
-static void choose_k(const c1x1_view *v, const c1x1_machine *machine, c1x1_plan *plan) {
+static void choose_k(const c1x1_view *v, const c1x1_machine *machine, int x_in_place,
+                     c1x1_plan *plan) {
     const size_t fits = machine->l1_bytes / 3 * 2 / (plan->nr * v->size);
     plan->kc = plan->k;
     plan->piece = v->chains > 1 ? plan->k : c1x1_sum_piece(plan->k);
     if (plan->role == C1X1_DOT || plan->role == C1X1_SMALL) return;
     if (plan->piece == plan->k && v->chains == 1) return;
     if (v->chains > 1) {
-        if (plan->k > LONG_K) plan->kc = even_block(plan->k, SPLIT_K, C1X1_CHAINS);
+        if (plan->k > LONG_K && !x_in_place) plan->kc = even_block(plan->k, SPLIT_K, C1X1_CHAINS);
+        plan->sums_wait = plan->kc < plan->k;
     } else if (plan->k > fits) {
         plan->kc = larger(fits / plan->piece, 1) * plan->piece;
     }
@@ -86,6 +89,9 @@ static void plan_pixels_m(const c1x1_view *v, const c1x1_machine *machine, size_
         plan->mc = smaller(plan->mc, pixels_within(TILE_BUFFER, plan->nc * v->size));
     }
     plan->mc = even_block(plan->m, plan->mc, plan->mr);
+    const size_t row = plan->n * v->size;
+    plan->fetches_c =
+        plan->is_direct && row >= FETCHED_ROW && plan->m * row * plan->outer > machine->l2_bytes;
     /* m counts fastest, so that what is packed here serves all pixels of this thread. */
     if (plan->b == C1X1_PACK_BLOCK && is_apart)
         plan->nc = even_block(plan->nc, PACKED_WEIGHTS / (plan->kc * v->size + 1), plan->nr);
@@ -95,7 +101,8 @@ static void plan_pixels_m(const c1x1_view *v, const c1x1_machine *machine, size_
 static void plan_pixels_n(const c1x1_view *v, const c1x1_machine *machine, size_t per_task,
                           int x_in_place, c1x1_plan *plan) {
     const c1x1_problem *p = v->problem;
-    const int w_in_place = c1x1_w_is_native(v) && c1x1_is_unit(p->w_in, v->size) && v->chains == 1;
+    const int w_in_place =
+        c1x1_w_is_native(v) && c1x1_is_unit(p->w_in, v->size) && !plan->sums_wait;
     const int is_apart = p->overlap == C1X1_APART;
     /* Rows a page apart fall into the same few cache sets: a copy is cheaper than the misses, once
      * several panels use it. */
@@ -127,9 +134,10 @@ static void plan_pixels_n(const c1x1_view *v, const c1x1_machine *machine, size_
         const size_t bytes = is_planar ? machine->l2_bytes / 2 : machine->l1_bytes / 3;
         nc = smaller(nc, pixels_within(bytes, plan->kc * v->size));
     }
-    if (!plan->is_direct || v->chains > 1) {
+    if (!plan->is_direct || plan->sums_wait) {
         if (is_apart) plan->mc = smaller(plan->mc, even_block(plan->m, 128, plan->mr));
-        nc = smaller(nc, pixels_within(TILE_BUFFER, plan->mc * v->chains * v->size));
+        const size_t sums = plan->sums_wait ? v->chains : 1;
+        nc = smaller(nc, pixels_within(TILE_BUFFER, plan->mc * sums * v->size));
         if (v->chains == 1)
             nc = smaller(nc, larger(pixels_within(machine->l1_bytes / 3, plan->mc * v->size), 64));
     }
@@ -214,10 +222,10 @@ static void size_workspace(const c1x1_view *v, c1x1_plan *plan) {
     if (plan->b == C1X1_PACK_BLOCK)
         plan->b_bytes = plan->role == C1X1_DOT ? plan->nc * kc * v->size
                                                : round_up(plan->nc, plan->nr) * plan->kc * v->size;
-    const int is_buffered = !plan->is_direct || (plan->chains > 1 && plan->role != C1X1_DOT);
-    plan->tile_bytes = is_buffered ? (plan->role == C1X1_DOT ? 1 : plan->chains) * plan->mc *
-                                         round_up(plan->nc, plan->nr) * v->size
-                                   : 0;
+    plan->tile_bytes = 0;
+    if (!plan->is_direct || plan->sums_wait)
+        plan->tile_bytes = (plan->sums_wait ? plan->chains : 1) * plan->mc *
+                           round_up(plan->nc, plan->nr) * v->size;
     plan->a_bytes = round_up(plan->a_bytes, line);
     plan->b_bytes = round_up(plan->b_bytes, line);
     plan->tile_bytes = round_up(plan->tile_bytes, line);
@@ -276,7 +284,7 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     plan->k = p->c_in;
     plan->outer = v.pixels / run * p->groups;
     plan->threads = choose_threads(&v, thread_limit);
-    choose_k(&v, machine, plan);
+    choose_k(&v, machine, c.x_in_place, plan);
     /* Even shares for the threads, then small enough to balance. */
     const double macs_per_pixel = (double)larger(p->c_in, 1) * (double)p->c_out;
     const size_t shares = plan->threads > 1 ? 4 * (size_t)plan->threads : 1;

@@ -199,6 +199,45 @@ static void check_dots(const subject *s) {
                 }
 }
 
+/* Every result against one dot of the scalar kernels, whose rows are the columns here. */
+static void check_chains(const subject *s) {
+    const size_t size = s->size, vl = s->kernels->vl;
+    for (size_t m = 1; m <= C1X1_MAX_DOT; m++)
+        for (size_t k = 16; k < 50; k++)
+            for (size_t n = 1; n <= 4 * vl + 3; n++) {
+                const size_t lda = k + 1, ldb = n + 3, ldc = n + 2;
+                at_begin = k % 4 == 1;
+                const char *a = operand(0, m, k, lda, size, 1);
+                const char *b = operand(1, k, n, ldb, size, 1);
+                char *c = operand(2, m, n, ldc, size, 0);
+                const char *bias = operand(3, 1, m, 0, size, 1);
+                const size_t c_bytes = ((m - 1) * ldc + n) * size;
+                const int has_bias = n % 2 == 0;
+                c1x1_tile t = {.k = k, .n = n, .a = a, .b = b, .c = c, .piece = 1};
+                t.lda = (ptrdiff_t)lda;
+                t.ldb = (ptrdiff_t)ldb;
+                t.ldc = (ptrdiff_t)ldc;
+                t.bias_m = has_bias ? bias : NULL;
+                memcpy(copy, c, c_bytes);
+                s->kernels->chains[m - 1](&t);
+                for (size_t e = 0; e < m * n; e++) {
+                    char column[64 * sizeof(double)];
+                    for (size_t p = 0; p < k; p++)
+                        memcpy(column + p * size, b + (p * ldb + e % n) * size, size);
+                    c1x1_tile one = {.k = k, .n = 1, .a = a + e / n * lda * size, .piece = 1};
+                    one.b = column;
+                    one.c = copy + (e / n * ldc + e % n) * size;
+                    one.lda = one.ldb = one.ldc = 1;
+                    one.bias_n = has_bias ? bias + e / n * size : NULL;
+                    s->scalar->dot[0][0](&one);
+                }
+                char what[120];
+                snprintf(what, sizeof what, "%s %zu-byte chains %zux%zu k=%zu", s->isa, size, m, n,
+                         k);
+                judge(c, copy, c_bytes, what);
+            }
+}
+
 static void check_folds(const subject *s) {
     const size_t size = s->size;
     for (size_t n = 1; n <= 4 * s->kernels->vl + 1; n++)
@@ -408,10 +447,10 @@ int main(void) {
             const subject s = {c1x1_isas[i]->name, c1x1_isas[i]->kernels[compute],
                                scalar->kernels[compute],
                                c1x1_dtype_size(c1x1_compute_dtype(compute))};
-            void (*const checks[])(const subject *) = {check_tiles, check_dots, check_folds,
-                                                       check_packs, check_smalls};
-            const char *const names[] = {"tiles", "dots", "folds", "packs", "smalls"};
-            for (int c = 0; c < 5; c++) {
+            void (*const checks[])(const subject *) = {check_tiles,  check_dots,  check_chains,
+                                                       check_folds, check_packs, check_smalls};
+            const char *const names[] = {"tiles", "dots", "chains", "folds", "packs", "smalls"};
+            for (int c = 0; c < 6; c++) {
                 checks[c](&s);
                 report(s.isa, names[c]);
             }

@@ -12,6 +12,9 @@
  *        sixteen running sums, element p goes to sum p mod 16, folded 8+8, 4+4, 2+2, 1+1, then
  *        bias_n. b holds n rows of k.
  *
+ * chains c[i, j] = sum over p of a[i, p] * b[p, j], then bias_m      k >= 16, few rows of c
+ *        as dot, with vectors along j; n is at most c1x1_chain_columns.
+ *
  * small  c[p * N + o] = sum over i < K of b[p * K + i] * a[o, i], then bias_m[o]      p < n
  *        pixels whose few channels lie side by side on both sides; K and N are constants. One chain
  *        from zero. c may be b when K == N.
@@ -29,7 +32,12 @@
 
 #include "../c1x1.h"
 
-enum { C1X1_CHAINS = 16 };
+enum { C1X1_CHAINS = 16, C1X1_CHAIN_BYTES = 4096 };
+
+/* Of k channels, those of one chain. */
+static inline size_t c1x1_chain_length(size_t k, size_t chain) {
+    return k > chain ? (k - chain + C1X1_CHAINS - 1) / C1X1_CHAINS : 0;
+}
 
 typedef enum {
     C1X1_ZERO,    /* c need not be readable */
@@ -56,10 +64,13 @@ typedef struct {
     const void *residual;        /* as c, ldr apart, or NULL */
     ptrdiff_t ldr;
     const void *bounds; /* two values, or NULL */
-    size_t piece;       /* of k, at least 1 */
+    int fetches_c;      /* whether lines of c are fetched, those fetched_c elements from here */
+    ptrdiff_t fetched_c;
+    size_t piece; /* of k, at least 1 */
     c1x1_start start;
     c1x1_ahead ahead;
-    size_t more; /* full tiles to the right of this one, n columns apart in b and c; no bias_n */
+    size_t more;      /* tiles of the same size to the right of this one, of dots below it */
+    ptrdiff_t next_b; /* elements from the b of a tile to that of the tile to its right */
 } c1x1_tile;
 
 static inline int c1x1_tile_is_short(const c1x1_tile *t) {
@@ -103,10 +114,16 @@ typedef struct {
     c1x1_tile_fn tile[C1X1_MAX_MR][C1X1_MAX_NV][2];
     c1x1_tile_fn dot[C1X1_MAX_MR][C1X1_MAX_DOT];           /* [m - 1][n - 1] */
     c1x1_tile_fn small[C1X1_MAX_SMALL_IN][C1X1_MAX_SMALL]; /* [K - 1][N - 1], or all NULL */
+    c1x1_tile_fn chains[C1X1_MAX_DOT];                     /* [m - 1], or all NULL */
     c1x1_tile_fn fold;
     c1x1_tile_fn pack[C1X1_MAX_NV]; /* [nv - 1] */
     const c1x1_finish_fn *finish;   /* [activation]; integers have the identity alone */
 } c1x1_kernels;
+
+/* Columns that a chains kernel takes at most: its sums wait in L1, and b is read in runs this long. */
+static inline size_t c1x1_chain_columns(size_t rows, size_t size) {
+    return C1X1_CHAIN_BYTES / size / rows / C1X1_MAX_VL * C1X1_MAX_VL;
+}
 
 /* Columns of the next panel when `left` remain: nr, but a last panel of one vector or less is taken
  * together with the one before it, since a tile of one vector loads more than it multiplies. */

@@ -22,7 +22,7 @@
     {                                                                                        \
         .vl = VL, .mr = {0, 4, 4, 4, 4}, .preferred = {4, 3, 2, 1}, .dot_mr = {0, 1},         \
         .fma_per_cycle = 1, .loads_per_cycle = 2, .fma_latency = 4, TILES(TILE_ENTRY)        \
-        DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).fold = NAME(fold), .finish = NAME(finishes), .pack = {PACKS(PACK_ENTRY)}                                \
+        DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).fold = NAME(fold), .chains = {NAME(chains_1), NAME(chains_2), NAME(chains_3), NAME(chains_4)}, .finish = NAME(finishes), .pack = {PACKS(PACK_ENTRY)}                                \
     }
 
 #include "vec_scalar.h"

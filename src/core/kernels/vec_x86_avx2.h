@@ -7,6 +7,8 @@
 #undef vec_mask_make
 #undef vec_store_n
 #undef vec_sum
+#undef vec_fold
+#undef vec_fold_four
 #undef vec_select
 #undef vec_deinterleave
 #undef vec_deinterleave4
@@ -25,6 +27,8 @@
 #define vec_mask_make(n) _mm256_loadu_si256((const __m256i *)(x86_avx2_mask64 + VL - (n)))
 #define vec_store_n(p, v, n, mask) x86_avx2_store_f64(p, v, n)
 #define vec_sum(v) x86_avx2_sum_f64(v)
+#define vec_fold(s) \
+    vec_sum(vec_add(vec_add((s)[0], (s)[2]), vec_add((s)[1], (s)[3])))
 #define vec_to_exponent(v) _mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(v), 52))
 #define vec_deinterleave(x, p, K) x86_avx2_deinterleave_f64(x, p, K)
 #define vec_deinterleave4(x, p, step) x86_avx2_deinterleave4_f64(x, p, step)
@@ -39,6 +43,8 @@
 #define vec_mask_make(n) _mm256_loadu_si256((const __m256i *)(x86_avx2_mask32 + VL - (n)))
 #define vec_store_n(p, v, n, mask) x86_avx2_store_f32(p, v, n)
 #define vec_sum(v) x86_avx2_sum_f32(v)
+#define vec_fold(s) vec_sum(vec_add((s)[0], (s)[1]))
+#define vec_fold_four(c, sums, bias) x86_avx2_fold_four_f32(c, sums, bias)
 #define vec_to_exponent(v) _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(v), 23))
 #define vec_deinterleave(x, p, K) x86_avx2_deinterleave_f32(x, p, K)
 #define vec_deinterleave4(x, p, step) x86_avx2_deinterleave4_f32(x, p, step)
@@ -232,6 +238,25 @@ x86_avx2_interleave_f64(double *p, const __m256d *y, const int N) {
         h[3] = _mm256_unpackhi_pd(y[2], y[3]);
     }
     for (int i = 0; i < N; i++) x86_avx2_store_halves_f64(p + 2 * i, p + 2 * (N + i), h[i]);
+}
+
+/* Four dots at once: lanes folded 8+8, 4+4, 2+2, 1+1. */
+static inline __attribute__((always_inline)) void
+x86_avx2_fold_four_f32(float *c, __m256 (*sums)[2], const float *bias) {
+    __m256 x[4];
+    for (int r = 0; r < 4; r++) x[r] = _mm256_add_ps(sums[r][0], sums[r][1]);
+    for (int r = 0; r < 4; r += 2)
+        x[r] = _mm256_add_ps(_mm256_permute2f128_ps(x[r], x[r + 1], 0x20),
+                             _mm256_permute2f128_ps(x[r], x[r + 1], 0x31));
+    const __m256 two = _mm256_add_ps(_mm256_shuffle_ps(x[0], x[2], _MM_SHUFFLE(1, 0, 1, 0)),
+                                     _mm256_shuffle_ps(x[0], x[2], _MM_SHUFFLE(3, 2, 3, 2)));
+    /* sums 0 and 2 in the lower half, 1 and 3 in the upper one, two lanes each */
+    const __m128 low = _mm256_castps256_ps128(two), high = _mm256_extractf128_ps(two, 1);
+    const __m128 even = _mm_shuffle_ps(low, high, _MM_SHUFFLE(2, 0, 2, 0));
+    const __m128 odd = _mm_shuffle_ps(low, high, _MM_SHUFFLE(3, 1, 3, 1));
+    __m128 sum = _mm_add_ps(even, odd);
+    sum = _mm_shuffle_ps(sum, sum, _MM_SHUFFLE(3, 1, 2, 0));
+    _mm_storeu_ps(c, bias ? _mm_add_ps(sum, _mm_loadu_ps(bias)) : sum);
 }
 
 /* Lanes folded 4+4, 2+2, 1+1. */

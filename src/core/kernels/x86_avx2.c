@@ -19,7 +19,7 @@
 
 /* float: m * n * 2 vectors of sums */
 #define DOTS_F32(X) \
-    X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(1, 2) X(2, 2) X(3, 2) X(1, 3) X(2, 3) X(1, 4)
+    X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(1, 2) X(2, 2) X(1, 3) X(2, 3) X(1, 4)
 /* double: m * n * 4 vectors of sums */
 #define DOTS_F64(X) X(1, 1) X(2, 1) X(3, 1) X(1, 2) X(1, 3)
 
@@ -30,7 +30,7 @@
 #define KERNELS(...)                                                                        \
     {                                                                                       \
         .vl = VL, .mr = MR_OF_NV, .preferred = PREFERRED, .dot_mr = {__VA_ARGS__},           \
-        .fma_per_cycle = 2, .loads_per_cycle = 2, .fma_latency = 4, .fold = NAME(fold), .finish = NAME(finishes), .pack = {PACKS(PACK_ENTRY)},      \
+        .fma_per_cycle = 2, .loads_per_cycle = 2, .fma_latency = 4, .fold = NAME(fold), .chains = {NAME(chains_1), NAME(chains_2), NAME(chains_3), NAME(chains_4)}, .finish = NAME(finishes), .pack = {PACKS(PACK_ENTRY)},      \
         TILES(TILE_ENTRY) DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY)                               \
     }
 
@@ -41,7 +41,7 @@
 #include "small_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"
-static const c1x1_kernels x86_avx2_float32 = KERNELS(0, 6, 3, 2, 1);
+static const c1x1_kernels x86_avx2_float32 = KERNELS(0, 4, 2, 2, 1);
 #undef NAME
 #undef DOTS
 #undef SMALLS
