@@ -107,7 +107,7 @@ static void check_tile(const subject *s, const tile_case *q) {
     const char *b = operand(1, q->k, cols, ldb, size, 1);
     char *c = operand(2, q->m, cols, ldc, size, q->start != C1X1_ZERO);
     const size_t c_bytes = ((q->m - 1) * ldc + cols) * size;
-    const char *bias = operand(3, 1, q->bias == 1 ? q->m : q->n, 0, size, 1);
+    const char *bias = operand(3, 1, q->bias == 1 ? q->m : cols, 0, size, 1);
     c1x1_tile t = {.k = q->k, .n = q->n, .a = a, .b = b, .c = c};
     t.lda = (ptrdiff_t)lda;
     t.ldb = (ptrdiff_t)ldb;
@@ -118,6 +118,7 @@ static void check_tile(const subject *s, const tile_case *q) {
     t.start = q->start;
     if (q->fetches) t.ahead = (c1x1_ahead){places[4].begin, 7, 64};
     t.more = q->more;
+    t.next_b = (ptrdiff_t)q->n;
     memcpy(copy, c, c_bytes);
     s->kernels->tile[q->m - 1][q->nv - 1][q->n != q->nv * s->kernels->vl](&t);
     for (size_t i = 0; i < q->m; i++) {
@@ -130,7 +131,7 @@ static void check_tile(const subject *s, const tile_case *q) {
             one.b = b + j * size;
             one.c = copy + (i * ldc + j) * size;
             if (t.bias_m) one.bias_m = bias + i * size;
-            if (t.bias_n) one.bias_n = bias + j % q->n * size;
+            if (t.bias_n) one.bias_n = bias + j * size;
             s->scalar->tile[0][0][0](&one);
         }
     }
@@ -156,7 +157,7 @@ static void check_tiles(const subject *s) {
                         q.bias = option / 3 % 3;
                         q.piece = option < 9 ? (k > 1 ? k : 1) : k > 33 ? 85 : 5;
                         q.fetches = option == 13;
-                        if (n == nv * vl && option > 9 && q.bias != 2) q.more = 2;
+                        if (n == nv * vl && option > 9) q.more = 2;
                         at_begin = option % 4 == 1;
                         check_tile(s, &q);
                     }
@@ -169,23 +170,27 @@ static void check_dots(const subject *s) {
         for (size_t n = 1; n <= C1X1_MAX_DOT; n++)
             for (size_t k = 0; k < 100 && s->kernels->dot[m - 1][n - 1]; k++)
                 for (int has_bias = 0; has_bias < 2; has_bias++) {
-                    const size_t lda = k + 1, ldb = k + 3, ldc = n + 2;
+                    /* Several dots in a call, and rows of results without a gap. */
+                    const size_t more = k % 5 ? 0 : 2, rows = (more + 1) * m;
+                    const size_t lda = k + 1, ldb = k + 3, ldc = k % 3 ? n + 2 : n;
                     at_begin = k % 4 == 1;
-                    const char *a = operand(0, m, k, lda, size, 1);
+                    const char *a = operand(0, rows, k, lda, size, 1);
                     const char *b = operand(1, n, k, ldb, size, 1);
-                    char *c = operand(2, m, n, ldc, size, 0);
+                    char *c = operand(2, rows, n, ldc, size, 0);
                     const char *bias = operand(3, 1, n, 0, size, 1);
-                    const size_t c_bytes = ((m - 1) * ldc + n) * size;
+                    const size_t c_bytes = ((rows - 1) * ldc + n) * size;
                     c1x1_tile t = {.k = k, .n = n, .a = a, .b = b, .c = c, .piece = 1};
                     t.lda = (ptrdiff_t)lda;
                     t.ldb = (ptrdiff_t)ldb;
                     t.ldc = (ptrdiff_t)ldc;
                     t.bias_n = has_bias ? bias : NULL;
+                    t.more = more;
                     memcpy(copy, c, c_bytes);
                     s->kernels->dot[m - 1][n - 1](&t);
-                    for (size_t e = 0; e < m * n; e++) {
+                    for (size_t e = 0; e < rows * n; e++) {
                         c1x1_tile one = t;
                         one.n = 1;
+                        one.more = 0;
                         one.a = a + e / n * lda * size;
                         one.b = b + e % n * ldb * size;
                         one.c = copy + (e / n * ldc + e % n) * size;
