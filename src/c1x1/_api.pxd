@@ -22,12 +22,17 @@ cdef class Extras:
 
 
 cdef ndarray as_array(object value, str name)
+cdef ndarray as_array_or_complex(object value, str name)
 cdef object read_dtype(object dtype, str name=*)
 cdef Extras read_extras(object scale, object residual, object activation, object lut, object nodata)
 cdef int check_promises(object precision, object reproducible) except -1
 cdef object run(object x, ndarray w, object bias, object layout, object stride, object groups,
                 object out, object dtype, object threads, Extras extras, PackedWeights packed,
                 object machine)
+cdef object run_complex(object x, object w, object bias, object layout, object stride, object groups,
+                        object scale, object residual, object out, object dtype, object threads, dict packed,
+                        object machine)
+cdef int refuse_for_complex(object activation, object lut, object nodata) except -1
 cdef PackedWeights pack_filters(ndarray w, filters *f, Py_ssize_t groups, int typenum)
 cdef int parse_groups(object groups) except -1
 cdef int read_filters(filters *f, ndarray w, Py_ssize_t channels, Py_ssize_t groups,

@@ -51,6 +51,17 @@ cdef object refuse_dtype(ndarray a, str name):
     raise TypeError(f"{name} has dtype {a.dtype}; expected one of {DTYPES}: {way}")
 
 
+cdef ndarray as_array_or_complex(object value, str name):
+    """The same, where complex values have a meaning too."""
+    try:
+        return as_array(value, name)
+    except ComplexOperand:
+        a = np.asarray(value)
+        if a.dtype.itemsize > 16:
+            raise
+        return a.astype(a.dtype.newbyteorder("="), copy=False)
+
+
 cdef object from_dlpack(object value, ndarray fallback):
     if fallback.dtype.kind == "O" and hasattr(value, "__dlpack__"):
         return np.from_dlpack(value)
@@ -333,8 +344,7 @@ cdef Extras read_extras(object scale, object residual, object activation, object
     return e
 
 
-# What api.md calls precision and reproducible. Every kernel of today is as exact and as reproducible
-# as the strictest setting asks.
+# Every kernel of today is as exact and as reproducible as the strictest setting asks.
 cdef int check_promises(object precision, object reproducible) except -1:
     if precision not in ("highest", "high", "medium"):
         raise ValueError(f"precision must be 'highest', 'high' or 'medium', not {precision!r}")
@@ -649,8 +659,11 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
         prepared.problem, prepared.result, prepared.keep = p, out, (w, bias, keep, table)
         return None
     if machine is not None:
-        described = describe_plan(&p, machine)
+        overlap = "temporary" if target is not out else "same_pixels" if p.overlap == C1X1_SAME_PIXELS else "apart"
+        described = describe_plan(&p, machine, threads)
         described["shape"] = tuple([shape[axis] for axis in range(d)])
+        described["dtype"] = (result_dtype_of(typenum) if out is None else out.dtype).name
+        described["overlap"], described["products"] = overlap, 1
         return described
     if cnp.PyArray_SIZE(target) > 0:
         execute(&p, threads)
@@ -778,16 +791,22 @@ def conv(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residu
         x, w = np.asarray(x), np.asarray(w)
         if x.dtype.kind != "c" and w.dtype.kind != "c":
             raise
-        return run_complex(x, w, bias, layout, stride, groups, scale, residual, activation, lut, nodata,
-                           out, dtype, threads)
+        refuse_for_complex(activation, lut, nodata)
+        return run_complex(x, w, bias, layout, stride, groups, scale, residual, out, dtype, threads, {}, None)
 
 
-cdef object run_complex(object x, object w, object bias, object layout, object stride, object groups,
-                        object scale, object residual, object activation, object lut, object nodata,
-                        object out, object dtype, object threads):
+cdef int refuse_for_complex(object activation, object lut, object nodata) except -1:
     for name, given in (("activation", activation), ("lut", lut), ("nodata", nodata)):
         if given is not None:
             raise TypeError(f"{name} is for real x and w, not for complex ones")
+    return 0
+
+
+# `packed` holds those parts of w that are packed already, by the names of _complex.parts. With `machine`
+# the plan of the last real product comes back, and nothing is computed.
+cdef object run_complex(object x, object w, object bias, object layout, object stride, object groups,
+                        object scale, object residual, object out, object dtype, object threads, dict packed,
+                        object machine):
     for name, operand in (("x", x), ("w", w)):
         if operand.dtype.kind != "c":
             as_array(operand, name)
@@ -807,10 +826,22 @@ cdef object run_complex(object x, object w, object bias, object layout, object s
         [np.may_share_memory(out, a) for a in (x, w, bias, scale, residual) if isinstance(a, np.ndarray)])
     target = out if is_own else np.empty(shape, result)
 
-    def real(a, b, c, **keywords):
-        return conv(a, b, c, layout=layout, stride=stride, groups=groups, dtype=inner, threads=threads, **keywords)
+    parts = _complex.parts(w)
+    if machine is not None:
+        products = 2 if x.dtype.kind == w.dtype.kind else 1  # of each part of the result
+        described = run(x.real, parts["real"], _complex.part(bias, "real"), layout, stride, groups, target.real,
+                        inner, threads, read_extras(
+                            scale, target.real if products == 2 else _complex.part(residual, "real"),
+                            None, None, None), None, machine)
+        return described | {"dtype": target.dtype.name if out is None else out.dtype.name,
+                            "products": 2 * products,
+                            "overlap": "apart" if is_own or out is None else "temporary"}
 
-    _complex.conv(real, x, w, bias, scale, residual, target)
+    def real(a, which, c, added, to):
+        run(a, parts[which], c, layout, stride, groups, to, inner, threads,
+            read_extras(scale, added, None, None, None), packed.get(which), None)
+
+    _complex.conv(real, x, parts, bias, scale, residual, target)
     if out is not None and target is not out:
         np.copyto(out, target, casting="same_kind")
         target = out
@@ -825,15 +856,27 @@ cdef tuple shape_of(object x, object w, object layout, object stride, object gro
 
 
 def plan(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residual=None, activation=None,
-         lut=None, nodata=None, out=None, dtype=None, machine=None):
+         lut=None, nodata=None, out=None, dtype=None, precision="highest", reproducible=False, threads=None,
+         machine=None):
     """The plan of the same call to `conv`, as a dict; nothing is computed.
 
     `machine` overrides ``isa``, ``l1_bytes``, ``l2_bytes`` and ``threads``. The plan is a pure
     function of shapes, strides, dtypes and machine.
     """
-    return run(x, as_array(w, "w"), bias, layout, stride, groups, out, dtype, None,
-               read_extras(scale, residual, activation, lut, nodata), None,
-               {} if machine is None else machine)
+    check_promises(precision, reproducible)
+    machine = {} if machine is None else machine
+    try:
+        described = run(x, as_array(w, "w"), bias, layout, stride, groups, out, dtype, threads,
+                        read_extras(scale, residual, activation, lut, nodata), None, machine)
+    except ComplexOperand:
+        x, w = np.asarray(x), np.asarray(w)
+        if x.dtype.kind != "c" and w.dtype.kind != "c":
+            raise
+        refuse_for_complex(activation, lut, nodata)
+        described = run_complex(x, w, bias, layout, stride, groups, scale, residual, out, dtype, threads, {},
+                                machine)
+    described["precision"] = HIGHEST
+    return described
 
 
 # ---- for what is built on conv -------------------------------------------------------------------

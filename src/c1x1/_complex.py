@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-Real = Callable[..., NDArray[Any]]
-"""conv(x, w, out=, residual=, scale=, bias=) of real operands, all else given."""
+Real = Callable[[NDArray[Any], str, Any, Any, NDArray[Any]], object]
+"""real(x, which, bias, residual, out): convolves with that one of `parts`, all else given."""
 
 
 def part(a: Any, which: str) -> Any:
@@ -20,6 +20,13 @@ def part(a: Any, which: str) -> Any:
     if a.dtype.kind == "c":
         return a.real if which == "real" else a.imag
     return a if which == "real" else None
+
+
+def parts(w: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """The real weights that the products need; "minus" is the negative imaginary part."""
+    if w.dtype.kind != "c":
+        return {"real": w}
+    return {"real": w.real, "imag": w.imag, "minus": -w.imag}
 
 
 def result_dtype(x: Any, w: Any, dtype: DTypeLike | None) -> np.dtype[Any]:
@@ -38,7 +45,7 @@ def result_dtype(x: Any, w: Any, dtype: DTypeLike | None) -> np.dtype[Any]:
 def conv(
     real: Real,
     x: Any,
-    w: Any,
+    w: dict[str, NDArray[Any]],
     bias: Any,
     scale: Any,
     residual: Any,
@@ -46,23 +53,20 @@ def conv(
 ) -> None:
     """Writes scale * (x convolved with w) + bias + residual into `out`, which overlaps nothing.
 
-    (a + bi)(c + di) = (ac - bd) + (ad + bc)i: a real convolution for each product, the second of
-    each part added to the first.
+    `real` scales; `w` are the parts. (a + bi)(c + di) = (ac - bd) + (ad + bc)i: a real convolution
+    for each product, the second of each part added to the first.
     """
     if scale is not None and np.iscomplexobj(scale):
         raise TypeError("scale must be real where x or w is complex: multiply w by it instead")
     x_real, x_imag = part(x, "real"), part(x, "imag")
-    w_real, w_imag = part(w, "real"), part(w, "imag")
     for name, products in (
-        ("real", [(x_real, w_real), (x_imag, None if w_imag is None else -w_imag)]),
-        ("imag", [(x_real, w_imag), (x_imag, w_real)]),
+        ("real", [(x_real, "real"), (x_imag, "minus")]),
+        ("imag", [(x_real, "imag"), (x_imag, "real")]),
     ):
         to = out.real if name == "real" else out.imag
-        wanted = [(a, b) for a, b in products if a is not None and b is not None]
+        wanted = [(a, which) for a, which in products if a is not None and which in w]
         added = part(residual, name)
-        for index, (a, b) in enumerate(wanted):
+        for index, (a, which) in enumerate(wanted):
             is_last = index == len(wanted) - 1
-            real(
-                a, b, part(bias, name) if is_last else None, scale=scale, residual=added, out=to
-            )  # fmt: skip
+            real(a, which, part(bias, name) if is_last else None, added, to)
             added = to
