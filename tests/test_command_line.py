@@ -1,4 +1,4 @@
-"""Promise: `python -m c1x1 info | demo | selftest | bench` works from a bare install."""
+"""Promise: `python -m c1x1 info | demo | selftest | bench | explain` works from a bare install."""
 
 import json
 import math
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import c1x1
-from c1x1 import __main__, _bench, _core, _demo, _png, _selftest
+from c1x1 import __main__, _api, _bench, _core, _demo, _png, _selftest, _shapes
 
 
 def run(*arguments, cwd=None, **env):
@@ -370,16 +370,16 @@ def test_bench_names_are_those_of_the_benchmarks():
     if not path.is_file():
         pytest.skip("the tests lie without the benchmarks")
     known = json.loads(path.read_text())
-    assert {name: tuple(known[name]) for name in _bench.SHAPES} == _bench.SHAPES
+    assert {name: tuple(known[name]) for name in _shapes.SHAPES} == _shapes.SHAPES
 
 
 def test_bench_lists_its_names(capsys):
     assert __main__.main(["bench", "--list"]) == 0
     lines = dict(line.split() for line in capsys.readouterr().out.splitlines())
-    assert dict(map(_bench.read_shape, lines.values())) == {
-        text: _bench.SHAPES[name] for name, text in lines.items()
+    assert dict(map(_shapes.read_shape, lines.values())) == {
+        text: _shapes.SHAPES[name] for name, text in lines.items()
     }
-    assert lines.keys() == _bench.SHAPES.keys()
+    assert lines.keys() == _shapes.SHAPES.keys()
 
 
 @pytest.mark.parametrize("layout", ["NHWC", "NCHW"])
@@ -406,3 +406,49 @@ def test_bench_compares_within_rounds():
     assert _bench.ratio(row, "matmul") == 1.5
     assert _bench.ratio(row, "torch") is None
     assert _bench.ratio({"seconds": {"matmul": [1.0]}}, "matmul") is None
+
+
+# ---- explain -------------------------------------------------------------------------------------
+
+
+def test_explain_sizes_and_files(tmp_path):
+    done = run("explain", "5x6x7x3", "--activation", "relu", "--pixel", 4, -1, cwd=tmp_path)
+    assert done.returncode == 0 and not done.stderr
+    assert "x[4, 5, :]" in done.stdout and "relu: np.maximum(y, 0) = " in done.stdout
+    x, w = np.arange(24.0).reshape(2, 3, 4), np.ones((3, 2))
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "w.npy", w)
+    np.save(tmp_path / "b.npy", np.array([0.5, 0, 1]))
+    done = run("explain", "x.npy", "w.npy", "b.npy", "--layout", "CHW", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    words = {"layout": "CHW", "pixel": (0, 0)}
+    assert done.stdout == c1x1.explain(x, w, [0.5, 0, 1], **words)
+
+
+def test_explain_gives_the_plan_as_json(capsys):
+    arguments = ("2x28x28x12x6", "--layout", "NCHW", "--groups", "3", "--threads", "1", "--json")
+    assert __main__.main(["explain", *arguments]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    x, w = np.zeros((2, 12, 28, 28), np.float32), np.zeros((6, 4), np.float32)
+    known = _api.plan(x, w, layout="NCHW", groups=3, threads=1)
+    assert plan == json.loads(json.dumps(known))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nonsense"], "'nonsense' is neither HxWxC_INxC_OUT"),
+        (["5x6x7x3", "--layout", "HWX"], "layout 'HWX' does not name the axes of '5x6x7x3'"),
+        (["2x5x6x7x3", "--layout", "HWC"], "does not name the axes of '2x5x6x7x3'"),
+        (["5x6x7x3", "--activation", "rleu"], "unknown activation 'rleu'"),
+        (["5x6x7x3", "--pixel", "9", "9"], "outside the result"),
+        (["5x6x7x3", "--groups", "2"], "2 groups do not divide evenly"),
+        (["a.npy", "b.npy"], "a.npy"),
+        (["a", "b", "c", "d"], "expected X.npy W.npy [BIAS.npy], not 4"),
+    ],
+)
+def test_explain_refuses_in_a_line(arguments, words, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert __main__.main(["explain", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert words in captured.err and captured.err.count("\n") == 1 and not captured.out

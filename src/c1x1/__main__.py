@@ -1,4 +1,4 @@
-"""The command line: `python -m c1x1 info | demo | selftest | bench`."""
+"""The command line: `python -m c1x1 info | demo | selftest | bench | explain`."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_parser("selftest", help="checks the numbers of this wheel on this CPU")
     _add_bench(commands)
+    _add_explain(commands)
     return parser
 
 
@@ -78,6 +79,30 @@ def _add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     bench.add_argument(
         "--plot", type=Path, metavar="FILE", help="draws the ratios there; needs matplotlib"
     )
+
+
+def _add_explain(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    explain = commands.add_parser(
+        "explain",
+        help="what a call computes, with one pixel's numbers, and how it would run",
+        description="As c1x1.explain: of a call with random numbers, or with arrays from files.",
+    )
+    explain.add_argument(
+        "what",
+        nargs="+",
+        metavar="SHAPE | X.npy W.npy [BIAS.npy]",
+        help="sizes as HxWxC_INxC_OUT or NxHxWxC_INxC_OUT, or files that np.save wrote",
+    )
+    explain.add_argument("--layout", help="letters of x's axes, such as CHW (default: HWC, NHWC)")
+    explain.add_argument("--activation", metavar="NAME", help="such as relu")
+    explain.add_argument("--stride", type=_positive, default=1, metavar="N")
+    explain.add_argument("--groups", type=_positive, default=1, metavar="N")
+    explain.add_argument("--threads", type=_positive, metavar="N")
+    explain.add_argument("--pixel", type=int, nargs="+", default=[0, 0], metavar="I")
+    explain.add_argument(
+        "--measure", action="store_true", help="also times the call, and this machine's limits"
+    )
+    explain.add_argument("--json", action="store_true", help="the plan as JSON, no words")
 
 
 def _positive(text: str) -> int:
@@ -153,14 +178,14 @@ def _selftest() -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from c1x1 import _bench
+    from c1x1 import _bench, _shapes
 
     if options.list:
-        for name, sizes in _bench.SHAPES.items():
+        for name, sizes in _shapes.SHAPES.items():
             print(f"{name:<21}{'x'.join(map(str, sizes))}")
         return 0
     try:
-        shapes = dict(map(_bench.read_shape, options.shapes or _bench.SHAPES))
+        shapes = dict(map(_shapes.read_shape, options.shapes or _shapes.SHAPES))
         plt = _bench.pyplot() if options.plot else None
         if options.plot:
             options.plot.touch()
@@ -190,6 +215,24 @@ def _bench(options: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
+def _explain(options: argparse.Namespace) -> int:
+    from c1x1 import _api, _shapes
+
+    try:
+        operands = _shapes.read_operands(options.what, options.layout, options.groups)
+        words = {name: getattr(options, name) for name in ("layout", "stride", "groups", "threads")}
+        words["activation"] = options.activation
+        if options.json:
+            print(json.dumps(_api.plan(*operands, **words), indent=2))
+        else:
+            text = c1x1.explain(*operands, pixel=options.pixel, measure=options.measure, **words)
+            print(text, end="")
+    except (OSError, TypeError, ValueError) as error:
+        print(f"c1x1 explain: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 all right, 1 wrong numbers, 2 wrong usage or an unreadable picture.
 
@@ -202,6 +245,8 @@ def main(arguments: list[str] | None = None) -> int:
         return _demo(options.path, options.output)
     if options.command == "bench":
         return _bench(options)
+    if options.command == "explain":
+        return _explain(options)
     return _selftest()
 
 

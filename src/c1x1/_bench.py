@@ -27,42 +27,10 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Ready = Callable[[], Any]
 
-# N, H, W, C_in, C_out
-SHAPES = {
-    "ng-28x28x192-1": (1, 28, 28, 192, 1),
-    "ng-28x28x192-64": (1, 28, 28, 192, 64),
-    "ccm-1080p": (1, 1080, 1920, 3, 3),
-    "rgb2gray-1080p": (1, 1080, 1920, 3, 1),
-    "sentinel2-1024-12-4": (1, 1024, 1024, 12, 4),
-    "r50-56-64-256": (1, 56, 56, 64, 256),
-    "r50-14-1024-256": (1, 14, 14, 1024, 256),
-    "mbv2-112-16-96": (1, 112, 112, 16, 96),
-}
-LARGEST = 8 << 30  # bytes of one array
 OURS = ("Pointwise", "conv")
 # Units of 2^-24 of sum |x||w|: more than any order of summing loses on these data.
 TOLERANCE = 64.0
 _THREADS = ("C1X1", "OMP", "OPENBLAS", "MKL", "BLIS", "VECLIB")
-
-
-def read_shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """A name of SHAPES, or sizes joined by x; with what it is called."""
-    if text in SHAPES:
-        return text, SHAPES[text]
-    parts = text.split("x")
-    if len(parts) not in (4, 5) or not all(part.isascii() and part.isdigit() for part in parts):
-        raise ValueError(
-            f"{text!r} is neither HxWxC_INxC_OUT, such as 28x28x192x64, nor one of "
-            f"{', '.join(SHAPES)}"
-        )
-    sizes = tuple(map(int, parts))
-    sizes = (1, *sizes) if len(sizes) == 4 else sizes
-    n, h, w, c_in, c_out = sizes
-    if 0 in sizes:
-        raise ValueError(f"{text!r} has a size of 0: nothing to time")
-    if 4 * max(n * h * w * max(c_in, c_out), c_in * c_out) > LARGEST:
-        raise ValueError(f"{text!r} needs an array of more than {LARGEST >> 30} GiB")
-    return text, sizes
 
 
 # ---- the ways to compute -------------------------------------------------------------------------

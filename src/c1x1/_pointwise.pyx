@@ -26,7 +26,7 @@ cdef class Pointwise:
         As in `conv`. Arrays are copied: later changes of them do not reach the layer.
     x_dtype : dtype_like, optional
         Of the images to come, where it is not that of the weights: packs for the dtype that the two
-        are multiplied in.
+        are multiplied in. Of complex weights each part is packed.
 
     Examples
     --------
