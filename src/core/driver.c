@@ -50,7 +50,7 @@ static c1x1_tile tile_at(const worker *w, const block *t, const k_block *q, size
         tile.bias_m = bias + (ptrdiff_t)(t->m0 + i) * size;
     else if (bias)
         tile.bias_n = bias + (ptrdiff_t)(t->n0 + j) * size;
-    if (s->tiles_finish && q->is_last) {
+    if (plan->finisher == C1X1_FINISH_TILE && q->is_last) {
         tile.residual = c1x1_residual_at(s, t, i, j, &tile.ldr);
         tile.bounds = s->bounds;
     }
