@@ -506,9 +506,12 @@ def tell():
 
     from c1x1 import _pointwise
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
-        1 if sys.platform == "darwin" else 1024
-    )
+    if sys.platform == "linux":  # whose ru_maxrss starts from that of the process that forked
+        lines = Path("/proc/self/status").read_text().splitlines()
+        peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) * 1024
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak *= 1 if sys.platform == "darwin" else 1024
     return {"pid": os.getpid(), "peak": peak, "unpickled": _pointwise.unpickled}
 
 
