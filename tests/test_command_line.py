@@ -1,4 +1,7 @@
-"""Promise: `python -m c1x1 info | demo | selftest | bench | explain` works from a bare install."""
+"""Promise: `python -m c1x1 info | demo | selftest | bench | explain` works from a bare install.
+
+So does `c1x1` in the place of `python -m c1x1`.
+"""
 
 import json
 import math
@@ -6,8 +9,9 @@ import os
 import struct
 import subprocess
 import sys
+import sysconfig
 import zlib
-from importlib import resources
+from importlib import metadata, resources
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +51,29 @@ def test_usage_error_and_help(tmp_path):
     assert run("nonsense", cwd=tmp_path).returncode == 2
     helped = run("--help", cwd=tmp_path)
     assert helped.returncode == 0 and "selftest" in helped.stdout
+
+
+def test_the_console_script(tmp_path):
+    (script,) = metadata.distribution("c1x1").entry_points.select(group="console_scripts")
+    assert script.name == "c1x1" and script.load() is __main__.main
+    command = Path(sysconfig.get_path("scripts"), "c1x1")
+    if os.name == "nt":
+        command = command.with_suffix(".exe")
+    if not command.is_file():
+        pytest.skip("c1x1 is installed beside this Python, without its script")
+
+    def run_script(*arguments):
+        return subprocess.run(
+            [command, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+
+    done = run_script("info", "--json")
+    assert done.returncode == 0 and not done.stderr
+    assert json.loads(done.stdout)["version"] == c1x1.__version__
+    assert run_script("--help").stdout.startswith("usage: c1x1 ")
+    wrong = run_script("nonsense")
+    assert wrong.returncode == 2 and wrong.stderr.startswith("usage: c1x1 ")
+    assert run("--help", cwd=tmp_path).stdout.startswith("usage: python -m c1x1 ")
 
 
 def test_demo_of_the_shipped_photograph(tmp_path):

@@ -1,4 +1,4 @@
-"""The command line: `python -m c1x1 info | demo | selftest | bench | explain`."""
+"""The command line: `c1x1 info | demo | selftest | bench | explain`, also as `python -m c1x1`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import c1x1
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m c1x1", description="The 1x1 (pointwise) convolution for NumPy arrays."
+        prog="c1x1" if Path(sys.argv[0]).stem == "c1x1" else "python -m c1x1",
+        description="The 1x1 (pointwise) convolution for NumPy arrays.",
     )
     parser.add_argument("--version", action="version", version=f"c1x1 {c1x1.__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
