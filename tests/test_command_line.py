@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import c1x1
-from c1x1 import __main__, _api, _bench, _core, _demo, _png, _selftest, _shapes
+from c1x1 import __main__, _api, _bench, _bench_report, _core, _demo, _png, _selftest, _shapes
 
 
 def run(*arguments, cwd=None, **env):
@@ -347,7 +347,7 @@ def test_bench_does_not_time_what_is_wrong_or_dies(tmp_path):
             assert "Pointwise" in row["seconds"]
         if why is not None:
             assert f"4x5x6x3 NHWC, 1 thread: {why}" in done.stderr
-            assert "geometric mean" in _bench.report(figures)
+            assert "geometric mean" in _bench_report.report(figures)
 
 
 @pytest.mark.parametrize(
@@ -368,7 +368,7 @@ def test_bench_does_not_time_what_is_wrong_or_dies(tmp_path):
 )
 def test_bench_refuses_before_it_measures(arguments, words, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(_bench, "pyplot", lambda: None)
+    monkeypatch.setattr(_bench_report, "pyplot", lambda: None)
     monkeypatch.setattr(_bench, "measure", lambda *_: pytest.fail("it measured"))
     try:
         status = __main__.main(["bench", *arguments])
@@ -430,9 +430,9 @@ def test_bench_knows_right_from_wrong(way, layout):
 def test_bench_compares_within_rounds():
     # The machine was twice as slow in the last round: the ratio does not see it.
     row = {"seconds": {"Pointwise": [1.0, 1.0, 2.0], "matmul": [1.5, 1.5, 3.0]}}
-    assert _bench.ratio(row, "matmul") == 1.5
-    assert _bench.ratio(row, "torch") is None
-    assert _bench.ratio({"seconds": {"matmul": [1.0]}}, "matmul") is None
+    assert _bench_report.ratio(row, "matmul") == 1.5
+    assert _bench_report.ratio(row, "torch") is None
+    assert _bench_report.ratio({"seconds": {"matmul": [1.0]}}, "matmul") is None
 
 
 # ---- explain -------------------------------------------------------------------------------------

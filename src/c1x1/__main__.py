@@ -179,7 +179,7 @@ def _selftest() -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from c1x1 import _bench, _shapes
+    from c1x1 import _bench, _bench_report, _shapes
 
     if options.list:
         for name, sizes in _shapes.SHAPES.items():
@@ -187,7 +187,7 @@ def _bench(options: argparse.Namespace) -> int:
         return 0
     try:
         shapes = dict(map(_shapes.read_shape, options.shapes or _shapes.SHAPES))
-        plt = _bench.pyplot() if options.plot else None
+        plt = _bench_report.pyplot() if options.plot else None
         if options.plot:
             options.plot.touch()
     except ImportError:
@@ -207,10 +207,10 @@ def _bench(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("\nc1x1 bench: interrupted", file=sys.stderr)
         return 130
-    print(json.dumps(figures, indent=2) if options.json else _bench.report(figures))
+    print(json.dumps(figures, indent=2) if options.json else _bench_report.report(figures))
     if plt is not None:
-        _bench.plot(figures, options.plot, plt)
-    failures = _bench.failures(figures)
+        _bench_report.plot(figures, options.plot, plt)
+    failures = _bench_report.failures(figures)
     for line in failures:
         print(f"c1x1 bench: {line}", file=sys.stderr)
     return 1 if failures else 0
