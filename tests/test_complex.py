@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 
 import numpy as np
@@ -104,3 +105,73 @@ def test_complex_longer_than_128_bits_is_refused():
         pytest.skip("clongdouble is complex128 on this platform")
     with pytest.raises(TypeError, match="not supported"):
         c1x1.conv(X.astype(np.clongdouble), W)
+
+
+# ---- layers --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("layout", [None, "CHW", "NCHW", "NHWC"])
+@pytest.mark.parametrize(("x_dtype", "w_dtype"), KINDS)
+def test_a_layer_gives_what_conv_gives(isa, x_dtype, w_dtype, layout, rng):
+    sizes = {"N": 2, "H": 5, "W": 7, "C": 24}
+    x = whole_numbers(rng, [sizes[c] for c in layout or "HWC"], x_dtype).astype(x_dtype)
+    for groups, filters, stride in [(1, 24, 1), (1, 3, 2), (3, 36, 1)]:
+        w = whole_numbers(rng, (24 // groups, filters), w_dtype).astype(w_dtype)
+        w = reference.weights_for(w, layout)
+        bias = whole_numbers(rng, filters, "complex64").astype(np.complex64)
+        words = {"layout": layout, "groups": groups, "scale": 2.0}
+        layer = c1x1.Pointwise(w, bias, x_dtype=x_dtype, **words)
+        want = c1x1.conv(x, w, bias, stride=stride, **words)
+        residual = whole_numbers(rng, want.shape, "complex64")
+        for one in (layer, pickle.loads(pickle.dumps(layer))):
+            got = one(x, stride=stride)
+            assert got.dtype == want.dtype
+            np.testing.assert_array_equal(got, want)
+            np.testing.assert_array_equal(
+                one(x, stride=stride, residual=residual),
+                c1x1.conv(x, w, bias, stride=stride, residual=residual, **words),
+            )
+        out = np.zeros_like(want)
+        assert layer(x, out=out, stride=stride, threads=1) is out
+        np.testing.assert_array_equal(out, want)
+
+
+def test_a_complex_layer_keeps_and_packs_its_weights(rng):
+    w = whole_numbers(rng, (32, 16), "complex64").astype(np.complex64)
+    layer = c1x1.Pointwise(w)
+    np.testing.assert_array_equal(layer.weight, w)
+    assert layer.weight.dtype == np.complex64 and not layer.weight.flags.writeable
+    real = c1x1.Pointwise(w.real)
+    assert layer.packed_bytes == 3 * real.packed_bytes > 0
+    assert "complex64 weights (32, 16)" in repr(layer)
+    # A layer of real weights is packed for complex pixels as for real ones.
+    assert c1x1.Pointwise(w.real, x_dtype=np.complex64).packed_bytes == real.packed_bytes
+    x = whole_numbers(rng, (5, 32), "complex128")
+    wide = c1x1.Pointwise(w.real, dtype=np.complex128, x_dtype=np.complex64)
+    assert wide(x.astype(np.complex64)).dtype == np.complex128
+    np.testing.assert_array_equal(wide(x), x @ w.real.astype(float))
+    given = c1x1.Pointwise(w.astype(">c8"))
+    assert given.weight.dtype == np.complex64
+    np.testing.assert_array_equal(given(x), layer(x))
+
+
+def test_one_complex_filter_in_the_images_shape(rng):
+    w = whole_numbers(rng, (1, 1, 6), "complex64").astype(np.complex64)
+    x = whole_numbers(rng, (4, 5, 6), "complex64").astype(np.complex64)
+    want = (x.astype(complex) * w).sum(-1)
+    np.testing.assert_array_equal(c1x1.Pointwise(w)(x)[..., 0], want)
+    np.testing.assert_array_equal(c1x1.Pointwise(w[0, 0])(x), want)
+
+
+def test_complex_weights_are_folded_as_real_ones_are(rng):
+    w = whole_numbers(rng, (6, 4), "complex128")
+    x = whole_numbers(rng, (9, 6), "complex128")
+    for bias in (None, np.arange(4) - 1j, np.arange(4.0)):
+        for weights in (w, w.real):
+            layer = c1x1.Pointwise(weights, bias, x_dtype=np.complex128)
+            folded = layer.fold_normalization([1, 2, 3, 4, 5, 6], 2)
+            want = layer((x - [1, 2, 3, 4, 5, 6]) / 2)
+            np.testing.assert_allclose(folded(x), want, rtol=0, atol=1e-12)
+            normed = layer.fold_batchnorm([1, 2, 3, 4], None, [0, 1, 2, 3], 4, 0.0)
+            want = (layer(x) - [0, 1, 2, 3]) / 2 * [1, 2, 3, 4]
+            np.testing.assert_allclose(normed(x), want, rtol=0, atol=1e-12)

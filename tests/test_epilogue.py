@@ -81,6 +81,9 @@ def test_every_way_is_taken(isa, problem, rng):
     for keywords in ({"activation": "relu"}, {"residual": residual, "scale": 2.0}):
         plan = problem.plan(**keywords)
         assert (plan["role"], plan["is_direct"]) == (problem.role, problem.is_direct)
+        in_tile = plan["chains"] == 1 and plan["role"] != "small" and "scale" not in keywords
+        direct = "tile" if in_tile else "out"
+        assert plan["finisher"] == (direct if plan["is_direct"] else "buffer")
 
 
 @pytest.mark.parametrize("has_residual", [False, True])

@@ -39,6 +39,9 @@ def plan(
     nodata: float | None = None,
     out: NDArray[Any] | None = None,
     dtype: DTypeLike | None = None,
+    precision: Literal["highest", "high", "medium"] = "highest",
+    reproducible: bool = False,
+    threads: SupportsIndex | None = None,
     machine: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]: ...
 def run_chain(

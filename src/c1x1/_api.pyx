@@ -31,8 +31,7 @@ cdef object HIGHEST = "highest"
 
 # ---- the smaller arguments -----------------------------------------------------------------------
 
-# What api.md calls precision and reproducible. Every kernel of today is as exact and as reproducible
-# as the strictest setting asks.
+# Every kernel of today is as exact and as reproducible as the strictest setting asks.
 cdef int check_promises(object precision, object reproducible) except -1:
     if precision not in ("highest", "high", "medium"):
         raise ValueError(f"precision must be 'highest', 'high' or 'medium', not {precision!r}")
@@ -163,14 +162,43 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
         prepared.problem, prepared.result, prepared.keep = p, out, (w, bias, keep, table)
         return None
     if machine is not None:
-        described = describe_plan(&p, machine)
+        overlap = "temporary" if target is not out else "same_pixels" if p.overlap == C1X1_SAME_PIXELS else "apart"
+        described = describe_plan(&p, machine, threads)
         described["shape"] = shape_of(&g)
+        described["dtype"] = (dtype_of_type(typenum) if out is None else out.dtype).name
+        described["overlap"], described["products"] = overlap, 1
         return described
     if cnp.PyArray_SIZE(target) > 0:
         execute(&p, threads)
     if target is not out:
         np.copyto(out, target, casting="same_kind")
     return out if out_ is None else out_
+
+
+cdef object run_complex(object x, object w, object bias, object layout, object stride, object groups,
+                        object scale, object residual, object activation, object lut, object nodata,
+                        object out, object dtype, object threads, dict packed, object machine):
+    from c1x1 import _complex
+    _complex.refuse(activation=activation, lut=lut, nodata=nodata)
+
+    def real(a, b, which, bias=None, scale=None, residual=None, out=None, dtype=None, machine=None):
+        return run(a, b, bias, layout, stride, groups, out, dtype, threads,
+                   read_extras(scale, residual, None, None, None), packed.get(which), machine)
+
+    return _complex.convolve(real, x, w, bias, scale, residual, out, dtype, machine)
+
+
+cdef object run_any(object x, object w, object bias, object layout, object stride, object groups,
+                    object scale, object residual, object activation, object lut, object nodata,
+                    object out, object dtype, object threads, object machine):
+    try:
+        return run(x, as_array(w, "w"), bias, layout, stride, groups, out, dtype, threads,
+                   read_extras(scale, residual, activation, lut, nodata), None, machine)
+    except ComplexOperand:
+        if np.asarray(x).dtype.kind != "c" and np.asarray(w).dtype.kind != "c":
+            raise
+    return run_complex(x, w, bias, layout, stride, groups, scale, residual, activation, lut, nodata, out, dtype,
+                       threads, {}, machine)
 
 
 # ---- the calls -----------------------------------------------------------------------------------
@@ -186,7 +214,8 @@ def conv(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residu
     ----------
     x : array_like
         The image, or a batch of them. Any strides; never copied unless its bytes are swapped or
-        `out` overlaps it. bool, integers, float16, float32 or float64.
+        `out` overlaps it. bool, integers, float16, float32, float64, complex64 or complex128. Where
+        it or `w` is complex, `scale` is real, and there is no activation, table or nodata.
     w : array_like
         The filters. Channels last: ``(C_in, C_out)``, also with window axes ``(1, 1, C_in, C_out)``
         as in Keras. Channels first: ``(C_out, C_in)``, also ``(C_out, C_in, 1, 1)`` as in PyTorch
@@ -257,29 +286,23 @@ def conv(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residu
     """
     if precision is not HIGHEST or reproducible is not False:
         check_promises(precision, reproducible)
-    try:
-        return run(x, as_array(w, "w"), bias, layout, stride, groups, out, dtype, threads,
-                   read_extras(scale, residual, activation, lut, nodata), None, None)
-    except ComplexOperand:
-        x, w = np.asarray(x), np.asarray(w)
-        if x.dtype.kind != "c" and w.dtype.kind != "c":
-            raise
-        from c1x1 import _complex
-        _complex.refuse(activation=activation, lut=lut, nodata=nodata)
-        return _complex.convolve(conv, plan, x, w, bias, scale, residual, out, dtype, threads,
-                                 layout=layout, stride=stride, groups=groups)
+    return run_any(x, w, bias, layout, stride, groups, scale, residual, activation, lut, nodata, out, dtype,
+                   threads, None)
 
 
 def plan(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residual=None, activation=None,
-         lut=None, nodata=None, out=None, dtype=None, machine=None):
+         lut=None, nodata=None, out=None, dtype=None, precision="highest", reproducible=False, threads=None,
+         machine=None):
     """The plan of the same call to `conv`, as a dict; nothing is computed.
 
     `machine` overrides ``isa``, ``l1_bytes``, ``l2_bytes`` and ``threads``. The plan is a pure
     function of shapes, strides, dtypes and machine.
     """
-    return run(x, as_array(w, "w"), bias, layout, stride, groups, out, dtype, None,
-               read_extras(scale, residual, activation, lut, nodata), None,
-               {} if machine is None else machine)
+    check_promises(precision, reproducible)
+    described = run_any(x, w, bias, layout, stride, groups, scale, residual, activation, lut, nodata, out, dtype,
+                        threads, {} if machine is None else machine)
+    described["precision"] = HIGHEST
+    return described
 
 
 include "_chain.pxi"

@@ -26,7 +26,7 @@ class Chain:
     Raises
     ------
     TypeError
-        Something that is not a `Pointwise`.
+        Something that is not a `Pointwise`, or one of complex weights.
     ValueError
         No layers, or layers of different layouts.
 
@@ -52,6 +52,11 @@ class Chain:
             if not isinstance(layer, Pointwise):
                 raise TypeError(
                     f"layer {index} is a {type(layer).__name__}; expected a c1x1.Pointwise"
+                )
+            if layer.weight.dtype.kind == "c":
+                raise TypeError(
+                    f"layer {index} has complex weights; a chain is of real ones: call the layers "
+                    "one by one"
                 )
             if _is_last(layer) != _is_last(self._layers[0]):
                 raise ValueError(

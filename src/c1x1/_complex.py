@@ -10,8 +10,14 @@ from numpy.typing import DTypeLike, NDArray
 
 from c1x1._operands import read_array
 
-Real = Callable[..., NDArray[Any]]
-"""conv(x, w, out=, residual=, scale=, bias=) of real operands, all else given."""
+Run = Callable[..., Any]
+"""run(x, w, which, bias=, scale=, residual=, out=, dtype=, machine=) of real operands.
+
+`which` names w among `parts`, which may be packed already; all else is given. With a machine the
+plan comes back.
+"""
+Real = Callable[[NDArray[Any], str, Any, Any, NDArray[Any]], object]
+"""real(x, which, bias, residual, out): convolves with that one of `parts`, all else given."""
 
 
 def refuse(**given: Any) -> None:
@@ -22,31 +28,33 @@ def refuse(**given: Any) -> None:
 
 
 def convolve(
-    conv: Callable[..., NDArray[Any]],
-    plan: Callable[..., dict[str, Any]],
-    x: NDArray[Any],
-    w: NDArray[Any],
+    run: Run,
+    x: Any,
+    w: Any,
     bias: Any,
     scale: Any,
     residual: Any,
     out: NDArray[Any] | None,
     dtype: DTypeLike | None,
-    threads: Any,
-    **axes: Any,
-) -> NDArray[Any]:
-    """What conv gives for operands of which one is complex; conv and plan are for real ones.
+    machine: dict[str, Any] | None,
+) -> Any:
+    """What conv gives for operands of which one is complex, or the plan for such a machine.
 
-    `axes` are conv's layout, stride and groups.
+    The plan is that of the last real product.
     """
+    x, w = np.asarray(x), np.asarray(w)
     for name, operand in (("x", x), ("w", w)):
         if operand.dtype.kind != "c":
             read_array(operand, name)
     result = result_dtype(x, w, dtype)
+    if scale is not None and np.iscomplexobj(scale):
+        raise TypeError("scale must be real where x or w is complex: multiply w by it instead")
     inner = np.dtype(np.float64 if result == np.complex128 else np.float32)
+    weights = parts(w)
     if x.size == 0 or w.size == 0:  # nothing to plan for, and nothing to compute
-        shape = conv(x.real, w.real, **axes).shape
+        shape = run(x.real, w.real, None).shape
     else:
-        shape = plan(x.real, w.real, **axes)["shape"]
+        shape = run(x.real, w.real, None, machine={})["shape"]
     if out is not None:
         _check_out(out, shape, result)
     operands = [a for a in (x, w, bias, scale, residual) if isinstance(a, np.ndarray)]
@@ -60,10 +68,29 @@ def convolve(
     else:
         target = np.empty(shape, result)
 
-    def real(a: Any, b: Any, c: Any, **keywords: Any) -> NDArray[Any]:
-        return conv(a, b, c, dtype=inner, threads=threads, **axes, **keywords)
+    def real(a: Any, which: str, c: Any, added: Any, to: Any, machine: Any = None) -> Any:
+        return run(
+            a,
+            weights[which],
+            which,
+            bias=c,
+            scale=scale,
+            residual=added,
+            out=to,
+            dtype=inner,
+            machine=machine,
+        )
 
-    add_products(real, x, w, bias, scale, residual, target)
+    if machine is not None:
+        products = 2 if x.dtype.kind == w.dtype.kind else 1  # of each part of the result
+        added = target.real if products == 2 else part(residual, "real")
+        described = real(x.real, "real", part(bias, "real"), added, target.real, machine)
+        return described | {
+            "dtype": result.name if out is None else out.dtype.name,
+            "products": 2 * products,
+            "overlap": "apart" if out is None or target is out else "temporary",
+        }
+    add_products(real, x, weights, bias, residual, target)
     if out is None or target is out:
         return target
     np.copyto(out, target, casting="same_kind")
@@ -97,6 +124,13 @@ def part(a: Any, which: str) -> Any:
     return a if which == "real" else None
 
 
+def parts(w: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """The real weights that the products need; "minus" is the negative imaginary part."""
+    if w.dtype.kind != "c":
+        return {"real": w}
+    return {"real": w.real, "imag": w.imag, "minus": -w.imag}
+
+
 def result_dtype(x: Any, w: Any, dtype: DTypeLike | None) -> np.dtype[Any]:
     """complex64 or complex128."""
     result = np.result_type(x, w) if dtype is None else np.dtype(dtype)
@@ -112,32 +146,26 @@ def result_dtype(x: Any, w: Any, dtype: DTypeLike | None) -> np.dtype[Any]:
 
 def add_products(
     real: Real,
-    x: Any,
-    w: Any,
+    x: NDArray[Any],
+    w: dict[str, NDArray[Any]],
     bias: Any,
-    scale: Any,
     residual: Any,
     out: NDArray[Any],
 ) -> None:
     """Writes scale * (x convolved with w) + bias + residual into `out`, which overlaps nothing.
 
-    (a + bi)(c + di) = (ac - bd) + (ad + bc)i: a real convolution for each product, the second of
-    each part added to the first.
+    `real` scales; `w` are the parts. (a + bi)(c + di) = (ac - bd) + (ad + bc)i: a real convolution
+    for each product, the second of each part added to the first.
     """
-    if scale is not None and np.iscomplexobj(scale):
-        raise TypeError("scale must be real where x or w is complex: multiply w by it instead")
     x_real, x_imag = part(x, "real"), part(x, "imag")
-    w_real, w_imag = part(w, "real"), part(w, "imag")
     for name, products in (
-        ("real", [(x_real, w_real), (x_imag, None if w_imag is None else -w_imag)]),
-        ("imag", [(x_real, w_imag), (x_imag, w_real)]),
+        ("real", [(x_real, "real"), (x_imag, "minus")]),
+        ("imag", [(x_real, "imag"), (x_imag, "real")]),
     ):
         to = out.real if name == "real" else out.imag
-        wanted = [(a, b) for a, b in products if a is not None and b is not None]
+        wanted = [(a, which) for a, which in products if a is not None and which in w]
         added = part(residual, name)
-        for index, (a, b) in enumerate(wanted):
+        for index, (a, which) in enumerate(wanted):
             is_last = index == len(wanted) - 1
-            real(
-                a, b, part(bias, name) if is_last else None, scale=scale, residual=added, out=to
-            )  # fmt: skip
+            real(a, which, part(bias, name) if is_last else None, added, to)
             added = to

@@ -62,8 +62,9 @@ cdef int dtype_of(int typenum) noexcept
 cdef int execute(c1x1_problem *problem, int threads) except -1
 # The same for layers that follow each other; chain.layer and chain.whole are set.
 cdef int execute_chain(c1x1_chain *chain, int threads) except -1
-# Normalises and plans, as a dict. Reads and writes no data.
-cdef dict describe_plan(c1x1_problem *problem, object machine)
+# Normalises and plans for at most `threads` (0: as many as there may be), as a dict. Reads and writes no
+# data.
+cdef dict describe_plan(c1x1_problem *problem, object machine, int threads)
 # How out lies to x: sets problem.overlap and returns it.
 cdef int find_overlap(c1x1_problem *problem) noexcept
 # Whether two arrays may share memory, by the bytes they span.

@@ -31,7 +31,7 @@ cdef extern from "c1x1.h" nogil:
         const char *thread_limit_why
     ctypedef struct c1x1_plan:
         const c1x1_isa *isa
-        int compute, role, a, b, order, is_direct, is_gathered, fetches_c, sums_wait
+        int compute, role, a, b, order, finisher, is_direct, is_gathered, fetches_c, sums_wait
         unsigned mr, nr, chains
         size_t m, n, k, mc, nc, kc, piece, outer, m_blocks, n_blocks, grain
         int threads
@@ -66,6 +66,8 @@ cdef extern from "c1x1.h" nogil:
     const char *c1x1_role_name(int role)
     const char *c1x1_source_name(int source)
     const char *c1x1_order_name(int order)
+    const char *c1x1_finisher_name(int finisher)
+    int c1x1_finish_dtype(const c1x1_problem *problem)
     int c1x1_run_begin(c1x1_run_state *run, const c1x1_problem *problem, const c1x1_plan *plan)
     int c1x1_run(c1x1_run_state *run)
     void c1x1_run_end(c1x1_run_state *run)
@@ -118,6 +120,7 @@ cdef extern from "kernels/kernel.h" nogil:
         unsigned vl
         unsigned mr[13]
         unsigned dot_mr[5]
+        double fma_per_cycle
         c1x1_tile_fn tile[8][12][2]
         c1x1_tile_fn dot[8][4]
         c1x1_tile_fn small[15][4]
@@ -239,7 +242,7 @@ cdef int execute_chain(c1x1_chain *chain, int threads) except -1:
     return 0
 
 
-cdef dict describe_plan(c1x1_problem *problem, object machine):
+cdef dict describe_plan(c1x1_problem *problem, object machine, int threads):
     cdef c1x1_plan plan
     cdef c1x1_machine m = c1x1_this_machine()[0]
     cdef int limit = c1x1_threads_available(&m)
@@ -251,10 +254,13 @@ cdef dict describe_plan(c1x1_problem *problem, object machine):
         m.l1_bytes = machine.get("l1_bytes", m.l1_bytes)
         m.l2_bytes = machine.get("l2_bytes", m.l2_bytes)
         limit = machine.get("threads", limit)
+    if 0 < threads < limit:
+        limit = threads
     raise_status(c1x1_problem_normalise(problem))
     if c1x1_problem_pixels(problem) * problem.c_out * problem.groups == 0:
         raise ValueError("there are no results to plan for: x has no pixels, or w no filters")
     raise_status(c1x1_make_plan(problem, &m, limit, &plan))
+    cdef const c1x1_kernels *kernels = (<const c1x1_isa_row *>plan.isa).kernels[plan.compute]
     return {
         "isa": plan.isa.name.decode(),
         "compute": c1x1_dtype_name(c1x1_compute_dtype(plan.compute)).decode(),
@@ -262,6 +268,8 @@ cdef dict describe_plan(c1x1_problem *problem, object machine):
         "a": c1x1_source_name(plan.a).decode(),
         "b": c1x1_source_name(plan.b).decode(),
         "order": c1x1_order_name(plan.order).decode(),
+        "finisher": c1x1_finisher_name(plan.finisher).decode(),
+        "finish": c1x1_dtype_name(c1x1_compute_dtype(c1x1_finish_dtype(problem))).decode(),
         "is_direct": bool(plan.is_direct),
         "is_gathered": bool(plan.is_gathered),
         "fetches_c": bool(plan.fetches_c),
@@ -273,7 +281,8 @@ cdef dict describe_plan(c1x1_problem *problem, object machine):
         "blocks": c1x1_plan_blocks(&plan),
         "tasks": c1x1_plan_tasks(&plan),
         "thread_bytes": c1x1_plan_thread_bytes(&plan),
-        "threads": plan.threads,
+        "threads": plan.threads, "thread_limit": limit,
+        "flops_per_cycle": 2 * kernels.vl * kernels.fma_per_cycle,
     }
 
 

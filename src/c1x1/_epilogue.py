@@ -96,7 +96,8 @@ def check_table(table: NDArray[Any], x_dtype: np.dtype[Any], channels: int) -> N
         )
 
 
-def _number(nodata: object) -> Any:
+def read_number(nodata: object) -> Any:
+    """The value of `nodata`, an int where it is whole by its type."""
     if np.ndim(cast(Any, nodata)) != 0 or isinstance(nodata, (str, bytes)):
         raise TypeError(f"nodata must be a number, not {nodata!r}")
     try:
@@ -138,7 +139,7 @@ def read_nodata(
     nodata: object, x_dtype: np.dtype[Any], out_dtype: np.dtype[Any]
 ) -> tuple[bytes, bytes]:
     """The element to look for in x, and the one to write instead of a result."""
-    value = _number(nodata)
+    value = read_number(nodata)
     if not _holds(x_dtype, value):
         raise ValueError(
             f"nodata={nodata!r} is a value that no element of x can equal: x is {x_dtype}"

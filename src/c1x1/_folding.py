@@ -64,7 +64,11 @@ def _parameter(value: ArrayLike, name: str) -> Array:
 def _outputs(layer: Pointwise) -> dict[str, Array]:
     """What the layer itself has per output channel."""
     values = {name: getattr(layer, name, None) for name in ("bias", "scale")}
-    return {name: _parameter(v, name) for name, v in values.items() if v is not None}
+    return {
+        name: v.astype(np.complex128) if np.iscomplexobj(v) else _parameter(v, name)
+        for name, v in values.items()
+        if v is not None
+    }
 
 
 def _readings(layer: Pointwise, inputs: dict[str, Array], outputs: dict[str, Array]) -> list[Array]:
@@ -99,6 +103,8 @@ def _arguments(
     shaped = (matrix.T if is_first else matrix).reshape(w.shape).astype(dtype)
     # The sums of narrow weights are made in float32, where the bias is added.
     wide = shaped.dtype if shaped.dtype.itemsize >= 4 else np.dtype(np.float32)
+    if bias.dtype.kind == "c":
+        wide = np.result_type(wide, np.complex64)
     return _kept(layer) | {"w": shaped, "bias": bias.astype(wide)}
 
 
@@ -234,6 +240,11 @@ def quantize(
     """Arguments for an integer layer on x_q, where x = x_scale * (x_q - x_zero_point)."""
     if layer.weight.dtype.kind in "iub":
         raise TypeError(f"w has dtype {layer.weight.dtype}: it is quantized already")
+    if layer.weight.dtype.kind == "c":
+        raise TypeError(
+            f"w has dtype {layer.weight.dtype}; expected a real one: quantize layers of w.real and "
+            "w.imag one by one"
+        )
     if getattr(layer, "lut", None) is not None:
         raise ValueError("the layer looks its input up in a table: quantize a layer without lut")
     own = _outputs(layer)

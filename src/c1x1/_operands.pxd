@@ -16,6 +16,8 @@ cdef inline ndarray as_array(object value, str name):
     return to_array(value, name)
 
 
+# The same, where complex values have a meaning too.
+cdef ndarray as_array_or_complex(object value, str name)
 cdef object refuse_dtype(ndarray a, str name)
 # The dtype with a type number.
 cdef object dtype_of_type(int typenum)
@@ -23,6 +25,8 @@ cdef object dtype_of_type(int typenum)
 cdef int type_of_compute(int compute) noexcept
 # A dtype that results or images may have, in native byte order.
 cdef object read_dtype(object dtype, str name=*)
+# The same, where complex values have a meaning too.
+cdef object read_dtype_or_complex(object dtype, str name)
 # The result's dtype where it is not one that x, or its table, and w share.
 cdef object mixed_dtype(ndarray x, ndarray w)
 # The dtype that such results are computed in, and the one that sums of integers are exact in.

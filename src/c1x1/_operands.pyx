@@ -60,9 +60,24 @@ cdef ndarray to_array(object value, str name):
     return a
 
 
+cdef ndarray as_array_or_complex(object value, str name):
+    try:
+        return as_array(value, name)
+    except ComplexOperand:
+        a = np.asarray(value)
+        if a.dtype.itemsize > 16:
+            raise
+        return a.astype(a.dtype.newbyteorder("="), copy=False)
+
+
 def read_array(value, str name):
     """`value` as conv sees an operand: an ndarray without a copy where there is one, or conv's error."""
     return as_array(value, name)
+
+
+def read_array_or_complex(value, str name):
+    """The same, where complex values have a meaning too."""
+    return as_array_or_complex(value, name)
 
 
 # ---- dtypes --------------------------------------------------------------------------------------
@@ -95,6 +110,14 @@ cdef object read_dtype(object dtype, str name="dtype"):
     if dtype_of(result.num) < 0:
         raise TypeError(f"{name} {result} cannot hold {'a result' if name == 'dtype' else 'an image'}; expected one of {DTYPES}")
     return result.newbyteorder("=")
+
+
+cdef object read_dtype_or_complex(object dtype, str name):
+    try:
+        result = np.dtype(dtype)
+    except TypeError:
+        return read_dtype(dtype, name)
+    return result if result.kind == "c" and result.itemsize <= 16 else read_dtype(dtype, name)
 
 
 cdef int compute_of(int dtype) noexcept:

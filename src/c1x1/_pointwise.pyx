@@ -5,11 +5,12 @@ from numpy cimport ndarray
 
 import numpy as np
 
-from c1x1._api cimport check_promises, run
+from c1x1._api cimport check_promises, run, run_complex
 from c1x1._core cimport PackedWeights
 from c1x1._layout cimport (filters, layout_is_channels_last, pack_filters, parse_groups,
                            read_filters)
-from c1x1._operands cimport as_array, read_dtype
+from c1x1._operands cimport as_array, as_array_or_complex, read_dtype, read_dtype_or_complex
+from c1x1._operands import ComplexOperand
 from c1x1._results cimport Extras, read_extras
 
 
@@ -25,7 +26,7 @@ cdef class Pointwise:
         As in `conv`. Arrays are copied: later changes of them do not reach the layer.
     x_dtype : dtype_like, optional
         Of the images to come, where it is not that of the weights: packs for the dtype that the two
-        are multiplied in.
+        are multiplied in. Of complex weights each part is packed.
 
     Examples
     --------
@@ -61,23 +62,31 @@ cdef class Pointwise:
     """int or tuple of int: of calls that give none; 1 unless a framework's layer had another."""
     cdef Extras extras
     cdef PackedWeights packed
+    cdef dict packed_parts  # by the names of _complex.parts; those of real weights are `packed`
     cdef object groups_object
+    cdef bint is_complex
 
     def __cinit__(self, w, bias=None, *, layout=None, groups=1, scale=None, activation=None, lut=None,
                   dtype=None, precision="highest", reproducible=False, x_dtype=None):
         cdef filters f
         cdef bint is_last = layout_is_channels_last(layout)
+        from c1x1 import _complex
         self.groups = parse_groups(groups)
         self.groups_object = self.groups
         self.stride = 1
         self.layout = layout
-        self.dtype = None if dtype is None else read_dtype(dtype)
-        self.weight = frozen(as_array(w, "w"))
+        self.weight = frozen(as_array_or_complex(w, "w"))
         if self.weight.ndim == 0:
             raise ValueError("w has no axes; expected (C_in, C_out) or a filter of shape (C_in,)")
+        self.x_dtype = None if x_dtype is None else read_dtype_or_complex(x_dtype, "x_dtype")
+        self.dtype = dtype
+        if dtype is not None and "c" in (self.weight.dtype.kind, "" if x_dtype is None else self.x_dtype.kind):
+            self.dtype = _complex.result_dtype(None, None, dtype)
+        elif dtype is not None:
+            self.dtype = read_dtype(dtype)
         self.bias = None
         if bias is not None:
-            self.bias = frozen(as_array(bias, "bias"))
+            self.bias = frozen(as_array_or_complex(bias, "bias"))
             if self.bias.ndim > 1:
                 raise ValueError(f"bias has shape {self.bias.shape}; expected one value per output channel, or a scalar")
         self.scale = None
@@ -89,8 +98,11 @@ cdef class Pointwise:
         self.lut = None if lut is None else frozen(as_array(lut, "lut"))
         check_promises(precision, reproducible)
         self.precision, self.reproducible = precision, reproducible
-        self.x_dtype = None if x_dtype is None else read_dtype(x_dtype, "x_dtype")
+        self.is_complex = self.weight.dtype.kind == "c"
+        if self.is_complex:
+            _complex.refuse(activation=activation, lut=lut)
         self.extras = read_extras(self.scale, None, self.activation, self.lut, None)
+        self.packed_parts = {}
         # A w that may be a matrix or one filter in the image's shape is read anew for each image,
         # when the channels decide; so is one whose few filters the kernels take as they lie.
         if read_filters(&f, self.weight, -1, self.groups, is_last, 0, False):
@@ -98,7 +110,12 @@ cdef class Pointwise:
             if len(sizes) >= 2 and sizes[len(sizes) - 2] > 1 and f.c_out > 4 * self.groups:
                 values = self.weight.dtype if self.lut is None and self.x_dtype is None else np.result_type(
                     self.weight, self.x_dtype if self.lut is None else self.lut)
-                self.packed = pack_filters(self.weight, &f, self.groups, values.num)
+                values = real_dtype(values)
+                self.packed_parts = {
+                    name: pack_filters(part, &f, self.groups, values.num)
+                    for name, part in _complex.parts(self.weight).items()}
+                if not self.is_complex:
+                    self.packed = self.packed_parts["real"]
 
     def __call__(self, x, out=None, residual=None, stride=None, nodata=None, threads=None):
         """Convolves `x`; the keywords are those of `conv`. A stride of None is the layer's own."""
@@ -107,9 +124,17 @@ cdef class Pointwise:
             extras = read_extras(self.scale, residual, self.activation, self.lut, nodata)
             if self.extras is not None:
                 extras.tables = self.extras.tables
-        return run(x, self.weight, self.bias, self.layout,
-                   self.stride if stride is None else stride, self.groups_object, out,
-                   self.dtype, threads, extras, self.packed, None)
+        stride = self.stride if stride is None else stride
+        if not self.is_complex:
+            try:
+                return run(x, self.weight, self.bias, self.layout, stride, self.groups_object, out,
+                           self.dtype, threads, extras, self.packed, None)
+            except ComplexOperand:
+                if np.asarray(x).dtype.kind != "c":
+                    raise
+        return run_complex(x, self.weight, self.bias, self.layout, stride, self.groups_object, self.scale,
+                           residual, self.activation, self.lut, nodata, out, self.dtype, threads,
+                           self.packed_parts, None)
 
     # ---- doors: _doors, _onnx and _folding give the arguments, `build` makes the layer. They are
     # imported when one is used: most users of the package never do.
@@ -378,7 +403,7 @@ cdef class Pointwise:
     @property
     def packed_bytes(self):
         """int: memory that the packed weights take beside the plain ones."""
-        return 0 if self.packed is None else self.packed.nbytes
+        return sum([part.nbytes for part in self.packed_parts.values() if part is not None])
 
     def parts(self):
         """What a chain needs of its layers."""
@@ -416,6 +441,11 @@ cdef class Pointwise:
         if self.stride != 1:
             parts.append(f"stride={self.stride}")
         return f"<c1x1.Pointwise: {', '.join(parts)}>"
+
+
+cdef object real_dtype(object dtype):
+    """Of the parts of a complex number."""
+    return np.empty(0, dtype).real.dtype
 
 
 cdef ndarray frozen(ndarray a):

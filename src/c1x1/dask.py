@@ -125,12 +125,6 @@ def conv(
                 f"pass {name}.compute()"
             )
 
-    for name, dtype in (("x", array.dtype), ("w", np.asarray(w).dtype)):
-        if dtype.kind == "c":
-            raise TypeError(
-                f"{name} has dtype {dtype}; expected a real one: convolve {name}.real and "
-                f"{name}.imag one by one"
-            )
     channel_axis, batch_axis = find_axes(array, layout)
     steps = as_steps(stride)
     axes = tuple(range(array.ndim))

@@ -240,6 +240,14 @@ typedef enum {
     C1X1_PANELS_OUTSIDE /* for each panel of b: all tile rows of a */
 } c1x1_order;
 
+/* Who does the epilogue. */
+typedef enum {
+    C1X1_FINISH_NONE,  /* nobody: at most a bias follows the sums, and the tiles add that */
+    C1X1_FINISH_TILE,  /* the tiles, while the sums are in their registers */
+    C1X1_FINISH_OUT,   /* the finish kernel, where the sums lie in `out` */
+    C1X1_FINISH_BUFFER /* the finish kernel in the tile buffer, before the store stage */
+} c1x1_finisher;
+
 /* Everything the driver needs to know; plain data, comparable and printable. */
 typedef struct {
     const struct c1x1_isa *isa; /* whose kernels; may be below the machine's best */
@@ -247,6 +255,7 @@ typedef struct {
     c1x1_role role;
     c1x1_source a, b;
     c1x1_order order;
+    c1x1_finisher finisher;
     int is_direct;   /* kernels write `out` themselves; else through a tile buffer */
     int is_gathered; /* a block of pixels spans several axes; else the last axis only */
     int fetches_c;   /* results lie beyond L2: their lines are fetched ahead */
@@ -280,6 +289,7 @@ size_t c1x1_plan_thread_bytes(const c1x1_plan *plan);
 const char *c1x1_role_name(c1x1_role role);
 const char *c1x1_source_name(c1x1_source source);
 const char *c1x1_order_name(c1x1_order order);
+const char *c1x1_finisher_name(c1x1_finisher finisher);
 
 /* ---- run ---------------------------------------------------------------------------------- */
 

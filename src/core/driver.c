@@ -65,7 +65,7 @@ static c1x1_tile tile_at(const worker *w, const block *t, const k_block *q, size
         tile.fetches_c = 1;
         tile.fetched_c = (ptrdiff_t)rows_of(s, tile.n) * q->ldc;
     }
-    if (s->tiles_finish && q->is_last) {
+    if (plan->finisher == C1X1_FINISH_TILE && q->is_last) {
         tile.residual = c1x1_residual_at(s, t, i, j, &tile.ldr);
         tile.bounds = s->bounds;
     }

@@ -20,16 +20,12 @@ void c1x1_choose_finish(shared *s) {
     const c1x1_problem *p = s->problem;
     const c1x1_plan *plan = s->plan;
     const c1x1_epilogue *e = &p->epilogue;
-    if (!c1x1_has_epilogue(p)) return;
-    const c1x1_compute finish = c1x1_finish_dtype(p);
-    const int is_tiled = plan->is_direct && plan->chains == 1 && plan->role != C1X1_SMALL;
-    const int is_bounded = e->activation == C1X1_RELU || e->activation == C1X1_RELU6;
-    if (is_tiled && finish == p->compute && !e->scale &&
-        (is_bounded || e->activation == C1X1_IDENTITY)) {
-        s->tiles_finish = 1;
-        s->bounds = is_bounded ? bounds_of(p) : NULL;
+    if (plan->finisher == C1X1_FINISH_NONE) return;
+    if (plan->finisher == C1X1_FINISH_TILE) {
+        s->bounds = e->activation == C1X1_IDENTITY ? NULL : bounds_of(p);
         return;
     }
+    const c1x1_compute finish = c1x1_finish_dtype(p);
     s->finish = c1x1_find_kernels(plan->isa, finish, NULL)->finish[e->activation];
     if (e->residual) s->load_residual = c1x1_find_load(e->residual_dtype, finish);
 }

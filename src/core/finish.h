@@ -4,7 +4,7 @@
 
 #include "operands.h"
 
-/* Who does the epilogue: sets finish, tiles_finish, bounds, load_residual. */
+/* What the plan's finisher needs: sets finish, bounds, load_residual. */
 void c1x1_choose_finish(shared *s);
 
 /* Where the residual of row i, column j of a block lies that is finished in `out`, and how far apart

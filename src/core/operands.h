@@ -20,8 +20,7 @@ typedef struct {
     c1x1_load_fn load_x, load_w;
     c1x1_store_fn store;
     c1x1_finish_fn finish; /* NULL: what the tiles write are the results */
-    int tiles_finish;      /* they take residual and bounds too */
-    const void *bounds;
+    const void *bounds;    /* that the tiles keep to */
     c1x1_load_fn load_residual;
     c1x1_load_fn plain_load; /* that which converts nothing: `pack` is faster */
     size_t size, blocks, tasks;

@@ -251,6 +251,17 @@ static void fit_workspace(const c1x1_view *v, c1x1_plan *plan) {
     }
 }
 
+/* Tiles take what costs them no constants: a residual, and the bounds of relu. */
+static c1x1_finisher choose_finisher(const c1x1_problem *p, const c1x1_plan *plan) {
+    const c1x1_epilogue *e = &p->epilogue;
+    if (!c1x1_has_epilogue(p)) return C1X1_FINISH_NONE;
+    if (!plan->is_direct) return C1X1_FINISH_BUFFER;
+    const int is_tiled = plan->chains == 1 && plan->role != C1X1_SMALL;
+    const int is_simple =
+        e->activation == C1X1_IDENTITY || e->activation == C1X1_RELU || e->activation == C1X1_RELU6;
+    return is_tiled && is_simple && !e->scale ? C1X1_FINISH_TILE : C1X1_FINISH_OUT;
+}
+
 static int choose_threads(const c1x1_view *v, int limit) {
     const c1x1_problem *p = v->problem;
     const double pixels = (double)v->pixels * (double)p->groups;
@@ -304,6 +315,7 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     fit_workspace(&v, plan);
     count_blocks(plan);
     choose_grain(plan);
+    plan->finisher = choose_finisher(p, plan);
     plan->threads = (int)smaller((size_t)plan->threads, c1x1_plan_tasks(plan));
     return C1X1_OK;
 }
@@ -334,4 +346,9 @@ const char *c1x1_source_name(c1x1_source source) {
 const char *c1x1_order_name(c1x1_order order) {
     static const char *const names[] = {"rows_outside", "panels_outside"};
     return names[order];
+}
+
+const char *c1x1_finisher_name(c1x1_finisher finisher) {
+    static const char *const names[] = {"none", "tile", "out", "buffer"};
+    return names[finisher];
 }
