@@ -74,8 +74,8 @@ typedef struct {
 } c1x1_tile;
 
 static inline int c1x1_tile_is_short(const c1x1_tile *t) {
-    return t->k <= t->piece && t->start == C1X1_ZERO && t->ahead.count == 0 && t->more == 0 &&
-           !t->residual && !t->bounds;
+    return t->k <= t->piece && t->start == C1X1_ZERO && t->ahead.count == 0 && !t->residual &&
+           !t->bounds;
 }
 
 typedef void (*c1x1_tile_fn)(const c1x1_tile *tile);
