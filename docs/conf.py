@@ -36,6 +36,7 @@ myst_heading_anchors = 3
 # ---- API pages -----------------------------------------------------------------------------------
 
 default_role = "literal"  # `x` in a docstring is a parameter
+toc_object_entries_show_parents = "hide"
 autodoc_typehints = "none"  # the docstrings tell, in words
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
