@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import math
-import os
-import re
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,7 +11,6 @@ import reference
 import c1x1
 from c1x1 import _gradients
 
-ROOT = Path(__file__).parents[1]
 LAYOUTS = {
     None: (2, 5, 7),
     "C": (),
@@ -392,31 +385,6 @@ def test_against_torch(stride, groups, rng):
     got = c1x1.conv_vjp(x, w, g, layout="NCHW", stride=stride, groups=groups)
     for a, leaf in zip(got, leaves, strict=True):
         np.testing.assert_allclose(a, leaf.grad.numpy(), rtol=1e-12, atol=1e-12)
-
-
-GUIDE = ROOT / "docs/gradients.md"
-BLOCKS = (
-    re.findall(
-        r"^```python\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )
-    if GUIDE.is_file()
-    else []
-)
-
-
-@pytest.mark.skipif(not BLOCKS, reason="the tests lie without the documentation")
-@pytest.mark.parametrize("number", range(len(BLOCKS) or 1))
-def test_recipes(number):
-    """Each in a process of its own: libraries bring thread pools, and warn when imported."""
-    for library in ("torch", "jax"):
-        is_used = re.search(rf"^import {library}$", BLOCKS[number], re.MULTILINE)
-        if is_used and importlib.util.find_spec(library) is None:
-            pytest.skip(f"{library} is not installed")
-    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, "-c", BLOCKS[number]], capture_output=True, text=True, env=environment
-    )
-    assert done.returncode == 0, done.stderr
 
 
 # ---- errors ----------------------------------------------------------------------------------
