@@ -27,17 +27,22 @@ from c1x1._results cimport (Extras, apart, check_out, finish_type, in_native_ord
 cnp.import_array()
 
 cdef object HIGHEST = "highest"
+cdef enum:
+    REPRODUCIBLE = 4
 
 
 # ---- the smaller arguments -----------------------------------------------------------------------
 
-# Every kernel of today is as exact and as reproducible as the strictest setting asks.
-cdef int check_promises(object precision, object reproducible) except -1:
-    if precision not in ("highest", "high", "medium"):
+cdef tuple PRECISIONS = ("highest", "high", "medium")
+
+
+# Both in one number, which is 0 for the defaults. Only a matrix unit makes a difference of them.
+cdef int read_promises(object precision, object reproducible) except -1:
+    if precision not in PRECISIONS:
         raise ValueError(f"precision must be 'highest', 'high' or 'medium', not {precision!r}")
     if reproducible is not True and reproducible is not False:
         raise TypeError(f"reproducible must be True or False, not {reproducible!r}")
-    return 0
+    return PRECISIONS.index(precision) + (REPRODUCIBLE if reproducible else 0)
 
 
 cdef int parse_threads(object threads) except -1:
@@ -88,7 +93,7 @@ cdef void contiguous(cnp.npy_intp *strides, const geometry *g, cnp.npy_intp item
 # the plan for such a machine comes back; with a Prepared in its place, that gets the problem.
 cdef object run(object x_, ndarray w, object bias_, object layout, object stride, object groups_,
                 object out_, object dtype, object threads_, Extras extras, PackedWeights packed,
-                object machine):
+                object machine, int promises):
     cdef c1x1_problem p
     cdef geometry g
     cdef int typenum, threads, groups = 1
@@ -146,6 +151,7 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
     p.x = <const char *>cnp.PyArray_DATA(x)
     p.x_channel = cnp.PyArray_STRIDE(x, g.channel_axis)
     p.bias = NULL if bias is None else <const char *>cnp.PyArray_DATA(bias)
+    p.precision, p.is_reproducible = promises & 3, promises & REPRODUCIBLE
     p.packed = NULL if packed is None else &packed.weights
     p.overlap = C1X1_APART
     if target is not None:
@@ -177,28 +183,28 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
 
 cdef object run_complex(object x, object w, object bias, object layout, object stride, object groups,
                         object scale, object residual, object activation, object lut, object nodata,
-                        object out, object dtype, object threads, dict packed, object machine):
+                        object out, object dtype, object threads, dict packed, object machine, int promises):
     from c1x1 import _complex
     _complex.refuse(activation=activation, lut=lut, nodata=nodata)
 
     def real(a, b, which, bias=None, scale=None, residual=None, out=None, dtype=None, machine=None):
         return run(a, b, bias, layout, stride, groups, out, dtype, threads,
-                   read_extras(scale, residual, None, None, None), packed.get(which), machine)
+                   read_extras(scale, residual, None, None, None), packed.get(which), machine, promises)
 
     return _complex.convolve(real, x, w, bias, scale, residual, out, dtype, machine)
 
 
 cdef object run_any(object x, object w, object bias, object layout, object stride, object groups,
                     object scale, object residual, object activation, object lut, object nodata,
-                    object out, object dtype, object threads, object machine):
+                    object out, object dtype, object threads, object machine, int promises):
     try:
         return run(x, as_array(w, "w"), bias, layout, stride, groups, out, dtype, threads,
-                   read_extras(scale, residual, activation, lut, nodata), None, machine)
+                   read_extras(scale, residual, activation, lut, nodata), None, machine, promises)
     except ComplexOperand:
         if np.asarray(x).dtype.kind != "c" and np.asarray(w).dtype.kind != "c":
             raise
     return run_complex(x, w, bias, layout, stride, groups, scale, residual, activation, lut, nodata, out, dtype,
-                       threads, {}, machine)
+                       threads, {}, machine, promises)
 
 
 # ---- the calls -----------------------------------------------------------------------------------
@@ -284,10 +290,11 @@ def conv(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residu
     >>> float(c1x1.conv(x, w)[0, 0, 0])
     96.0
     """
+    cdef int promises = 0
     if precision is not HIGHEST or reproducible is not False:
-        check_promises(precision, reproducible)
+        promises = read_promises(precision, reproducible)
     return run_any(x, w, bias, layout, stride, groups, scale, residual, activation, lut, nodata, out, dtype,
-                   threads, None)
+                   threads, None, promises)
 
 
 def plan(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residual=None, activation=None,
@@ -298,10 +305,9 @@ def plan(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residu
     `machine` overrides ``isa``, ``l1_bytes``, ``l2_bytes`` and ``threads``. The plan is a pure
     function of shapes, strides, dtypes and machine.
     """
-    check_promises(precision, reproducible)
     described = run_any(x, w, bias, layout, stride, groups, scale, residual, activation, lut, nodata, out, dtype,
-                        threads, {} if machine is None else machine)
-    described["precision"] = HIGHEST
+                        threads, {} if machine is None else machine, read_promises(precision, reproducible))
+    described["precision"] = precision if described["unit"] else HIGHEST
     return described
 
 

@@ -15,7 +15,7 @@ cdef list prepare_layers(list parts, ndarray x, int channel_axis, bint is_last):
                              "pass them as (C_in, 1) or (1, C_in)")
         layer = Prepared.__new__(Prepared)
         try:
-            run(pixel, weight, bias, "WC" if is_last else "CW", 1, groups, None, dtype, None, extras, packed, layer)
+            run(pixel, weight, bias, "WC" if is_last else "CW", 1, groups, None, dtype, None, extras, packed, layer, 0)
         except (ValueError, TypeError) as error:
             error.add_note(f"in layer {index} of {len(parts)}")
             raise

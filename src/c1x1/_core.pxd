@@ -48,6 +48,7 @@ cdef extern from "c1x1.h" nogil:
         size_t groups, c_in, c_out
         ptrdiff_t x_channel, w_in, w_out, out_channel
         ptrdiff_t x_group, w_group, out_group
+        int precision, is_reproducible
         const c1x1_weights *packed
 
     ctypedef struct c1x1_chain:
@@ -75,4 +76,4 @@ cdef class PackedWeights:
     cdef c1x1_weights weights
 
 
-cdef PackedWeights pack(c1x1_problem *problem)
+cdef PackedWeights pack(c1x1_problem *problem, bint is_planar)

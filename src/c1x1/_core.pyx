@@ -21,7 +21,7 @@ cdef extern from "c1x1.h" nogil:
         const char *description
         unsigned needs
     ctypedef struct c1x1_cpuid:
-        unsigned int leaf1_ecx, leaf7_ebx
+        unsigned int leaf1_ecx, leaf7_ebx, leaf7_edx
         unsigned long long xcr0
     ctypedef struct c1x1_machine:
         unsigned features
@@ -33,7 +33,9 @@ cdef extern from "c1x1.h" nogil:
         const c1x1_isa *isa
         int compute, role, a, b, order, finisher, is_direct, is_gathered, fetches_c, sums_wait
         unsigned mr, nr, chains
-        size_t m, n, k, mc, nc, kc, piece, outer, m_blocks, n_blocks, grain
+        const c1x1_isa *unit
+        unsigned a_pieces, b_pieces
+        size_t m, n, k, mc, nc, kc, matrix_kc, piece, outer, m_blocks, n_blocks, grain
         int threads
     ctypedef struct c1x1_span:
         pass
@@ -47,6 +49,7 @@ cdef extern from "c1x1.h" nogil:
     unsigned c1x1_features(const c1x1_cpuid *cpuid)
     int c1x1_machine_init()
     const c1x1_machine *c1x1_this_machine()
+    int c1x1_machine_permits(const c1x1_plan *plan)
     int c1x1_select_isa(const char *name)
     void c1x1_problem_find_overlap(c1x1_problem *problem)
     c1x1_span c1x1_span_of(const void *data, int dims, const ptrdiff_t *shape,
@@ -55,7 +58,7 @@ cdef extern from "c1x1.h" nogil:
     size_t c1x1_problem_pixels(const c1x1_problem *problem)
     int c1x1_problem_normalise(c1x1_problem *problem)
     int c1x1_pack_weights(const c1x1_problem *problem, const c1x1_machine *machine,
-                          c1x1_weights *weights)
+                          int is_planar, c1x1_weights *weights)
     void c1x1_free_weights(c1x1_weights *weights)
     int c1x1_threads_available(const c1x1_machine *machine)
     size_t c1x1_plan_thread_bytes(const c1x1_plan *plan)
@@ -77,7 +80,7 @@ cdef extern from "c1x1.h" nogil:
     void c1x1_chain_end(c1x1_chain *chain)
     const char *c1x1_openmp_name()
     const char *c1x1_compiler_name()
-    int C1X1_HAS_FMA, C1X1_HAS_AVX2, C1X1_HAS_AVX512, C1X1_HAS_NEON
+    int C1X1_HAS_FMA, C1X1_HAS_AVX2, C1X1_HAS_AVX512, C1X1_HAS_NEON, C1X1_HAS_AMX, C1X1_ON_REQUEST
 
 cdef extern from "threads.h" nogil:
     int c1x1_threads_from_quota(const char *quota, const char *period)
@@ -197,6 +200,8 @@ cdef int execute(c1x1_problem *problem, int threads) except -1:
         limit = threads
     if status == C1X1_OK:
         status = c1x1_make_plan(problem, machine, limit, &plan)
+    if status == C1X1_OK and plan.unit != NULL and not c1x1_machine_permits(&plan):
+        status = c1x1_make_plan(problem, machine, limit, &plan)
     if status == C1X1_OK:
         status = c1x1_run_begin(&run, problem, &plan)
     if status != C1X1_OK:
@@ -276,6 +281,8 @@ cdef dict describe_plan(c1x1_problem *problem, object machine, int threads):
         "sums_wait": bool(plan.sums_wait),
         "mr": plan.mr, "nr": plan.nr, "chains": plan.chains,
         "m": plan.m, "n": plan.n, "k": plan.k,
+        "unit": None if plan.unit == NULL else plan.unit.name.decode(),
+        "a_pieces": plan.a_pieces, "b_pieces": plan.b_pieces, "matrix_kc": plan.matrix_kc,
         "mc": plan.mc, "nc": plan.nc, "kc": plan.kc, "piece": plan.piece,
         "outer": plan.outer, "grain": plan.grain,
         "blocks": c1x1_plan_blocks(&plan),
@@ -313,10 +320,10 @@ cdef class PackedWeights:
         return self.weights.bytes
 
 
-cdef PackedWeights pack(c1x1_problem *problem):
+cdef PackedWeights pack(c1x1_problem *problem, bint is_planar):
     cdef PackedWeights packed = PackedWeights()
     raise_status(c1x1_problem_normalise(problem))
-    raise_status(c1x1_pack_weights(problem, c1x1_this_machine(), &packed.weights))
+    raise_status(c1x1_pack_weights(problem, c1x1_this_machine(), is_planar, &packed.weights))
     return packed
 
 
@@ -325,13 +332,14 @@ cdef PackedWeights pack(c1x1_problem *problem):
 cdef list feature_names(unsigned features):
     return [name for bit, name in ((C1X1_HAS_FMA, "FMA"), (C1X1_HAS_AVX2, "AVX2"),
                                    (C1X1_HAS_AVX512, "AVX-512"),
-                                   (C1X1_HAS_NEON, "NEON")) if features & bit]
+                                   (C1X1_HAS_AMX, "AMX"), (C1X1_HAS_NEON, "NEON")) if features & bit]
 
 
-def features_of(leaf1_ecx, leaf7_ebx, xcr0):
+def features_of(leaf1_ecx, leaf7_ebx, xcr0, leaf7_edx=0):
     """Names of the CPU features that these CPUID words and XCR0 stand for."""
     cdef c1x1_cpuid cpuid
     cpuid.leaf1_ecx, cpuid.leaf7_ebx, cpuid.xcr0 = leaf1_ecx, leaf7_ebx, xcr0
+    cpuid.leaf7_edx = leaf7_edx
     return feature_names(c1x1_features(&cpuid))
 
 
@@ -363,8 +371,14 @@ def isas():
     return [
         (c1x1_isas[i].name.decode(), c1x1_isas[i].description.decode(),
          feature_names(c1x1_isas[i].needs & ~features))
-        for i in range(c1x1_isa_count)
+        for i in range(c1x1_isa_count) if not c1x1_isas[i].needs & C1X1_ON_REQUEST
     ]
+
+
+def isas_on_request():
+    """Names of those that run only when `C1X1_ISA` or `select_isa` names them: for tests."""
+    return [c1x1_isas[i].name.decode()
+            for i in range(c1x1_isa_count) if c1x1_isas[i].needs & C1X1_ON_REQUEST]
 
 
 def select_isa(str name):
@@ -391,7 +405,7 @@ def kernels():
     for i in range(c1x1_isa_count):
         for c in range(C1X1_COMPUTE_COUNT):
             k = c1x1_isas[i].kernels[c]
-            if k == NULL:
+            if k == NULL or c1x1_isas[i].needs & C1X1_ON_REQUEST:
                 continue
             common = {"isa": i, "name": c1x1_isas[i].name.decode(), "compute": c,
                       "dtype": c1x1_dtype_name(c1x1_compute_dtype(c)).decode(), "vl": k.vl}

@@ -36,7 +36,8 @@ cdef int read_filters(filters *f, ndarray w, Py_ssize_t channels, Py_ssize_t gro
 cdef int fit_filters(geometry *g, ndarray x, ndarray w, object layout, int groups) except -1
 cdef void set_weights(c1x1_problem *p, ndarray w, filters *f, size_t groups) noexcept
 # Packs for products of that type; None where the kernels take w as it is.
-cdef PackedWeights pack_filters(ndarray w, filters *f, Py_ssize_t groups, int typenum)
+cdef PackedWeights pack_filters(ndarray w, filters *f, Py_ssize_t groups, int typenum, bint is_last,
+                                int promises)
 # The pixels of x that the steps take, and the result's shape; no strides of a result so far.
 cdef void set_pixels(c1x1_problem *p, geometry *g, ndarray x) noexcept
 # Strides of a result, axis by axis of its shape.

@@ -209,7 +209,8 @@ cdef void set_weights(c1x1_problem *p, ndarray w, filters *f, size_t groups) noe
     p.c_in, p.c_out = f.c_in, f.c_out // groups
 
 
-cdef PackedWeights pack_filters(ndarray w, filters *f, Py_ssize_t groups, int typenum):
+cdef PackedWeights pack_filters(ndarray w, filters *f, Py_ssize_t groups, int typenum, bint is_last,
+                                int promises):
     """Packs for products of that type; None where the kernels take w as it is."""
     cdef c1x1_problem p
     memset(&p, 0, sizeof(p))
@@ -224,7 +225,8 @@ cdef PackedWeights pack_filters(ndarray w, filters *f, Py_ssize_t groups, int ty
     p.x_dtype = p.out_dtype = p.w_dtype
     p.x_channel = p.out_channel = cnp.PyArray_ITEMSIZE(w)
     p.dims = 0
-    return pack(&p)
+    p.precision, p.is_reproducible = promises & 3, promises & ~3
+    return pack(&p, not is_last)
 
 
 # ---- pixels --------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from numpy cimport ndarray
 
 import numpy as np
 
-from c1x1._api cimport check_promises, run, run_complex
+from c1x1._api cimport read_promises, run, run_complex
 from c1x1._core cimport PackedWeights
 from c1x1._layout cimport (filters, layout_is_channels_last, pack_filters, parse_groups,
                            read_filters)
@@ -65,6 +65,7 @@ cdef class Pointwise:
     cdef dict packed_parts  # by the names of _complex.parts; those of real weights are `packed`
     cdef object groups_object
     cdef bint is_complex
+    cdef int promises
 
     def __cinit__(self, w, bias=None, *, layout=None, groups=1, scale=None, activation=None, lut=None,
                   dtype=None, precision="highest", reproducible=False, x_dtype=None):
@@ -96,7 +97,7 @@ cdef class Pointwise:
                 raise ValueError(f"scale has shape {self.scale.shape}; expected one value per output channel, or a scalar")
         self.activation = frozen_activation(activation)
         self.lut = None if lut is None else frozen(as_array(lut, "lut"))
-        check_promises(precision, reproducible)
+        self.promises = read_promises(precision, reproducible)
         self.precision, self.reproducible = precision, reproducible
         self.is_complex = self.weight.dtype.kind == "c"
         if self.is_complex:
@@ -112,7 +113,7 @@ cdef class Pointwise:
                     self.weight, self.x_dtype if self.lut is None else self.lut)
                 values = real_dtype(values)
                 self.packed_parts = {
-                    name: pack_filters(part, &f, self.groups, values.num)
+                    name: pack_filters(part, &f, self.groups, values.num, is_last, self.promises)
                     for name, part in _complex.parts(self.weight).items()}
                 if not self.is_complex:
                     self.packed = self.packed_parts["real"]
@@ -128,13 +129,13 @@ cdef class Pointwise:
         if not self.is_complex:
             try:
                 return run(x, self.weight, self.bias, self.layout, stride, self.groups_object, out,
-                           self.dtype, threads, extras, self.packed, None)
+                           self.dtype, threads, extras, self.packed, None, self.promises)
             except ComplexOperand:
                 if np.asarray(x).dtype.kind != "c":
                     raise
         return run_complex(x, self.weight, self.bias, self.layout, stride, self.groups_object, self.scale,
                            residual, self.activation, self.lut, nodata, out, self.dtype, threads,
-                           self.packed_parts, None)
+                           self.packed_parts, None, self.promises)
 
     # ---- doors: _doors, _onnx and _folding give the arguments, `build` makes the layer. They are
     # imported when one is used: most users of the package never do.

@@ -109,6 +109,13 @@ typedef struct {
     char value[8], fill[8];
 } c1x1_nodata;
 
+/* How exact float32 sums must be; only a matrix unit gains by less than the highest. */
+typedef enum {
+    C1X1_HIGHEST, /* as one fused multiply-add after the other */
+    C1X1_HIGH,    /* products of operands of 16 bits */
+    C1X1_MEDIUM   /* products of operands of 8 bits: bfloat16 */
+} c1x1_precision;
+
 struct c1x1_weights;
 
 /* With f the identity or the table, and s = sum_i f(x[p, g * c_in + i]) * w[i, g * c_out + o]:
@@ -129,6 +136,8 @@ typedef struct {
     size_t groups, c_in, c_out; /* channels per group */
     ptrdiff_t x_channel, w_in, w_out, out_channel;
     ptrdiff_t x_group, w_group, out_group; /* set by c1x1_problem_normalise */
+    c1x1_precision precision;
+    int is_reproducible; /* the same bits wherever it runs: no matrix unit */
     const struct c1x1_weights *packed;     /* of the same w, or NULL */
 } c1x1_problem;
 
@@ -164,12 +173,14 @@ enum {
     C1X1_HAS_FMA = 1 << 0,
     C1X1_HAS_AVX2 = 1 << 1,
     C1X1_HAS_AVX512 = 1 << 2, /* F, BW, DQ, VL and the OS saves the state */
-    C1X1_HAS_NEON = 1 << 3
+    C1X1_HAS_NEON = 1 << 3,
+    C1X1_HAS_AMX = 1 << 4,  /* tiles of bfloat16 and the OS saves them; asks for permission first */
+    C1X1_ON_REQUEST = 1 << 5 /* no CPU's: a row that runs only when it is named */
 };
 
 /* The CPUID words and XCR0 that decide; zero where a leaf does not exist. */
 typedef struct {
-    uint32_t leaf1_ecx, leaf7_ebx;
+    uint32_t leaf1_ecx, leaf7_ebx, leaf7_edx;
     uint64_t xcr0;
 } c1x1_cpuid;
 
@@ -190,6 +201,11 @@ typedef struct {
 /* Read once, at import. Returns 0, or -1 when C1X1_ISA names no ISA of this build. */
 int c1x1_machine_init(void);
 const c1x1_machine *c1x1_this_machine(void);
+/* Whether the plan may run here. A matrix unit needs the operating system's permission, asked for once,
+ * when a plan first wants it; where that is refused, this machine goes on without (and says 0 for
+ * plans that were made before). */
+struct c1x1_plan;
+int c1x1_machine_permits(const struct c1x1_plan *plan);
 /* Caps the ISA; returns 0, or -1 when the name is unknown or this CPU cannot run it. */
 int c1x1_select_isa(const char *name);
 
@@ -202,12 +218,13 @@ typedef struct c1x1_weights {
     c1x1_compute compute;
     size_t groups, c_in, c_out, nr, group_bytes, bytes;
     void *panels;
+    struct c1x1_pieces *pieces; /* for the matrix unit, or NULL */
 } c1x1_weights;
 
-/* Packs the weights of `problem` (w, w_dtype, strides, groups, c_in, c_out, compute) for `machine`.
+/* Packs the weights of `problem` (w, w_dtype, strides, groups, c_in, c_out, compute, precision) for `machine`, for images whose channels are planes or not.
  * The caller frees with c1x1_free_weights. */
 c1x1_status c1x1_pack_weights(const c1x1_problem *problem, const c1x1_machine *machine,
-                              c1x1_weights *weights);
+                              int is_planar, c1x1_weights *weights);
 void c1x1_free_weights(c1x1_weights *weights);
 
 /* ---- plan --------------------------------------------------------------------------------- */
@@ -249,7 +266,7 @@ typedef enum {
 } c1x1_finisher;
 
 /* Everything the driver needs to know; plain data, comparable and printable. */
-typedef struct {
+typedef struct c1x1_plan {
     const struct c1x1_isa *isa; /* whose kernels; may be below the machine's best */
     c1x1_compute compute;
     c1x1_role role;
@@ -261,13 +278,17 @@ typedef struct {
     int fetches_c;   /* results lie beyond L2: their lines are fetched ahead */
     unsigned mr, nr; /* the register tile, in elements */
     unsigned chains; /* running sums per result: 1 or 16 (canonical order) */
+    const struct c1x1_isa *unit; /* whose matrix unit multiplies, or NULL. What that cannot do is left
+                                    to the tiles of `isa`. */
+    unsigned a_pieces, b_pieces; /* that a matrix unit multiplies */
     size_t m, n, k;  /* of one outer step */
     size_t mc, nc, kc;
+    size_t matrix_kc;                 /* of k, that the matrix unit takes at once */
     size_t piece;                     /* of k, summed from zero: a function of k alone */
     int sums_wait;                    /* sixteen sums of each result, for further blocks of k */
     size_t outer, m_blocks, n_blocks; /* blocks = outer * m_blocks * n_blocks */
     size_t grain;                     /* blocks that a thread takes at once: a task */
-    size_t a_bytes, b_bytes, tile_bytes, residual_bytes, flag_bytes; /* workspace of one thread */
+    size_t a_bytes, b_bytes, tile_bytes, residual_bytes, range_bytes, flag_bytes; /* workspace of one thread */
     int threads;
 } c1x1_plan;
 
@@ -279,6 +300,10 @@ c1x1_status c1x1_make_plan(const c1x1_problem *problem, const c1x1_machine *mach
 /* Panel width for prepacked weights. */
 unsigned c1x1_panel_width(const c1x1_machine *machine, c1x1_compute compute, size_t c_in,
                           size_t c_out);
+
+/* Whether weights that are packed once are cut for a matrix unit too, and into how many pieces. */
+int c1x1_matrix_suits(const c1x1_problem *problem);
+unsigned c1x1_matrix_pieces(c1x1_dtype dtype, c1x1_precision precision);
 
 /* The length of the pieces that a sum over c_in channels is cut into. */
 size_t c1x1_sum_piece(size_t c_in);

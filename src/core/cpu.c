@@ -1,7 +1,13 @@
 /* cpu.c - which CPU this is: CPUID, XCR0, cache sizes; the only reader of the environment. */
+#define _GNU_SOURCE
 #include "cpu.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#ifdef __linux__
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #if defined(__x86_64__) || defined(_M_X64)
 #include <cpuid.h>
@@ -20,8 +26,10 @@ enum {
     LEAF7_EBX_AVX512BW = 1u << 30
 };
 #define LEAF7_EBX_AVX512VL (1u << 31)
+#define LEAF7_EDX_AMX (1u << 22 | 1u << 24) /* bfloat16, tiles */
 #define XCR0_AVX 0x6u      /* SSE and AVX state */
 #define XCR0_AVX512 0xe6u  /* and opmask, upper halves, upper registers */
+#define XCR0_AMX 0x60000u  /* tile configuration and data */
 
 unsigned c1x1_features(const c1x1_cpuid *id) {
     const uint32_t avx = LEAF1_ECX_OSXSAVE | LEAF1_ECX_AVX;
@@ -34,6 +42,8 @@ unsigned c1x1_features(const c1x1_cpuid *id) {
     if (id->leaf7_ebx & LEAF7_EBX_AVX2) features |= C1X1_HAS_AVX2;
     if ((id->leaf7_ebx & avx512) == avx512 && (id->xcr0 & XCR0_AVX512) == XCR0_AVX512)
         features |= C1X1_HAS_AVX512;
+    if ((id->leaf7_edx & LEAF7_EDX_AMX) == LEAF7_EDX_AMX && (id->xcr0 & XCR0_AMX) == XCR0_AMX)
+        features |= C1X1_HAS_AMX;
     return features;
 }
 
@@ -64,9 +74,12 @@ void c1x1_cpu_read(unsigned *features, size_t *l1_bytes, size_t *l2_bytes) {
     *l2_bytes = 512 << 10;
 #if IS_X86
     unsigned a, b, c, d;
-    c1x1_cpuid id = {0, 0, 0};
+    c1x1_cpuid id = {0};
     if (__get_cpuid(1, &a, &b, &c, &d)) id.leaf1_ecx = c;
-    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) id.leaf7_ebx = b;
+    if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+        id.leaf7_ebx = b;
+        id.leaf7_edx = d;
+    }
     if (id.leaf1_ecx & LEAF1_ECX_OSXSAVE) id.xcr0 = read_xcr0();
     *features = c1x1_features(&id);
     const int is_amd = __get_cpuid(0x80000000, &a, &b, &c, &d) && a >= 0x8000001d &&
@@ -77,6 +90,20 @@ void c1x1_cpu_read(unsigned *features, size_t *l1_bytes, size_t *l2_bytes) {
 #if defined(__aarch64__) || defined(_M_ARM64)
     *features |= C1X1_HAS_NEON; /* part of the base instruction set, as is FMA */
 #endif
+#endif
+}
+
+int c1x1_cpu_permits_amx(void) {
+#if IS_X86 && defined(__linux__)
+    enum { ARCH_GET_XCOMP_PERM = 0x1022, ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
+    unsigned long permitted = 0;
+    const int error = errno;
+    syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
+    const long failed = syscall(SYS_arch_prctl, ARCH_GET_XCOMP_PERM, &permitted);
+    errno = error; /* a refusal is no error of the caller's */
+    return !failed && permitted >> XFEATURE_XTILEDATA & 1;
+#else
+    return 0;
 #endif
 }
 

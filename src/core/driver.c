@@ -4,6 +4,7 @@
  * split k, so no bit of a result depends on their number. Layouts and ISAs are unknown here: there
  * are a, b and c with strides, and the kernels of the plan. */
 #include "finish.h"
+#include "matrix.h"
 #include "threads.h"
 
 #include <stdlib.h>
@@ -253,6 +254,25 @@ static void multiply_panels(worker *w, const block *t, k_block *q) {
     }
 }
 
+/* The tiles' own way to multiply a part of a block that the matrix unit could not. */
+void c1x1_multiply_again(worker *w, const block *t, char *c, ptrdiff_t ldc) {
+    const shared *s = w->s;
+    k_block q = {.c = c, .ldc = ldc}; /* never the last: the epilogue is the matrix unit's */
+    do {
+        q.k = smaller(s->plan->kc, s->plan->k - q.k0);
+        w->held_w = w->held_x = NULL; /* the buffers are shared with the pieces */
+        q.a = c1x1_pack_a(w, t, q.k0, q.k);
+        q.b = c1x1_pack_b(w, t, q.k0, q.k);
+        const char *panel = q.b.base;
+        for (size_t j = 0, cols; j < t->n; j += cols, panel += q.b.panel_bytes) {
+            cols = c1x1_columns_at(s, t, j);
+            multiply_rows(w, t, &q, 0, t->m, rows_of(s, cols), j, panel);
+        }
+        q.k0 += q.k;
+    } while (q.k0 < s->plan->k);
+    w->held_w = w->held_x = NULL;
+}
+
 static void multiply_block(worker *w, const block *t) {
     const shared *s = w->s;
     const c1x1_plan *plan = s->plan;
@@ -268,6 +288,10 @@ static void multiply_block(worker *w, const block *t) {
         const segment g = c1x1_segment_at(s, t->m0, t->m);
         q.c = t->out + g.out + (ptrdiff_t)t->n0 * p->out_channel;
         q.ldc = g.out_stride / size;
+    }
+    if (plan->unit) {
+        c1x1_multiply_matrix(w, t, q.c, q.ldc);
+        return;
     }
     if (plan->role == C1X1_SMALL) {
         const operand a = c1x1_find_a(w, t, 0, plan->k);
@@ -379,7 +403,8 @@ static void work(void *context, int index) {
         w.b = w.a + plan->a_bytes;
         w.tile = w.b + plan->b_bytes;
         w.residual = w.tile + plan->tile_bytes;
-        w.flags = (unsigned char *)w.residual + plan->residual_bytes;
+        w.ranges = (c1x1_range *)(void *)(w.residual + plan->residual_bytes);
+        w.flags = (unsigned char *)w.ranges + plan->range_bytes;
     }
     for (;;) {
         if (atomic_load_explicit(&s->is_late, memory_order_relaxed)) return;
@@ -431,6 +456,7 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
                 .tile_ld = (ptrdiff_t)((plan->nc + plan->nr - 1) / plan->nr * plan->nr),
                 .workspace = run->workspace,
                 .thread_bytes = spaced(c1x1_plan_thread_bytes(plan))};
+    if (plan->unit) s.tile_ld = (ptrdiff_t)(plan->nc + C1X1_MATRIX_EDGE);
     while (1u << s.vl_log2 < kernels->vl) s.vl_log2++;
     if (plan->role == C1X1_SMALL)
         s.small = c1x1_find_small(plan->isa, plan->compute)->small[p->c_in - 1][p->c_out - 1];

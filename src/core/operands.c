@@ -42,7 +42,7 @@ static void look_up(const shared *s, char *to, const char *from, const c1x1_copy
 }
 
 /* Pixels first .. first + count, channels k0 .. k0 + k. As rows, or as columns of one panel. */
-static void load_pixels(const shared *s, const block *t, size_t first, size_t count, size_t k0,
+void c1x1_load_pixels(const shared *s, const block *t, size_t first, size_t count, size_t k0,
                         size_t k, char *to, ptrdiff_t ld, int as_rows) {
     const c1x1_problem *p = s->problem;
     for (size_t done = 0; done < count;) {
@@ -61,7 +61,7 @@ static void load_pixels(const shared *s, const block *t, size_t first, size_t co
 
 /* Whether the buffer holds these pixels already; from now on it does. The group is asked too: with a
  * stride of zero all begin at one address, but each channel has its own row of the table. */
-static int holds_pixels(worker *w, const block *t, size_t first, size_t k0) {
+int c1x1_holds_pixels(worker *w, const block *t, size_t first, size_t k0) {
     if (w->held_x == t->x && w->held_group == t->group && w->held_first == first &&
         w->held_k0 == k0)
         return 1;
@@ -74,23 +74,23 @@ static int holds_pixels(worker *w, const block *t, size_t first, size_t k0) {
 
 /* The same for `count` output channels of w. Their number is asked too: with a stride of zero all
  * blocks begin at one address. */
-static int holds_weights(worker *w, const char *from, size_t count) {
+int c1x1_holds_weights(worker *w, const char *from, size_t count) {
     if (w->held_w == from && w->held_w_count == count) return 1;
     w->held_w = from;
     w->held_w_count = count;
     return 0;
 }
 
-static operand pack_a(worker *w, const block *t, size_t k0, size_t k) {
+operand c1x1_pack_a(worker *w, const block *t, size_t k0, size_t k) {
     const shared *s = w->s;
     const c1x1_problem *p = s->problem;
     const operand packed = {w->a, s->a_ld, 0, 0};
     if (!c1x1_pixels_are_n(s->plan->role)) {
-        if (!holds_pixels(w, t, t->m0, k0)) load_pixels(s, t, t->m0, t->m, k0, k, w->a, s->a_ld, 1);
+        if (!c1x1_holds_pixels(w, t, t->m0, k0)) c1x1_load_pixels(s, t, t->m0, t->m, k0, k, w->a, s->a_ld, 1);
         return packed;
     }
     const char *from = t->w + (ptrdiff_t)t->m0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
-    if (holds_weights(w, from, t->m)) return packed;
+    if (c1x1_holds_weights(w, from, t->m)) return packed;
     if (!s->plan->sums_wait) {
         s->load_w(w->a, from, &(c1x1_copy){t->m, k, p->w_out, p->w_in, s->a_ld});
         return packed;
@@ -113,7 +113,7 @@ static void pack_panel(worker *w, const block *t, size_t j, size_t cols, size_t 
     const size_t first = t->n0 + j;
     const ptrdiff_t length = (ptrdiff_t)c1x1_row_length(s, cols);
     if (c1x1_pixels_are_n(s->plan->role)) {
-        load_pixels(s, t, first, cols, k0, k, to, length, 0);
+        c1x1_load_pixels(s, t, first, cols, k0, k, to, length, 0);
         return;
     }
     const char *from = t->w + (ptrdiff_t)first * p->w_out + (ptrdiff_t)k0 * p->w_in;
@@ -185,7 +185,7 @@ static void pack_interleaved(worker *w, const block *t) {
     const c1x1_problem *p = s->problem;
     const ptrdiff_t pixel = p->dims ? p->dim[p->dims - 1].x_stride : 0;
     if (pixel != (ptrdiff_t)(p->c_in * s->x_size) || (p->table && p->table_channel != 0)) {
-        load_pixels(s, t, t->n0, t->n, 0, p->c_in, w->b, (ptrdiff_t)p->c_in, 1);
+        c1x1_load_pixels(s, t, t->n0, t->n, 0, p->c_in, w->b, (ptrdiff_t)p->c_in, 1);
         return;
     }
     const c1x1_copy dense = {1, t->n * p->c_in, 0, (ptrdiff_t)s->x_size, 0};
@@ -196,7 +196,7 @@ static void pack_interleaved(worker *w, const block *t) {
         s->load_x(w->b, from, &dense);
 }
 
-static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
+operand c1x1_pack_b(worker *w, const block *t, size_t k0, size_t k) {
     const shared *s = w->s;
     const c1x1_plan *plan = s->plan;
     const c1x1_problem *p = s->problem;
@@ -204,7 +204,7 @@ static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
     const char *from = t->w + (ptrdiff_t)t->n0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
     if (plan->role == C1X1_DOT) {
         const operand rows = {w->b, s->a_ld, (ptrdiff_t)plan->nr * s->a_ld * size, 0};
-        if (!holds_weights(w, from, t->n))
+        if (!c1x1_holds_weights(w, from, t->n))
             s->load_w(w->b, from, &(c1x1_copy){t->n, k, p->w_out, p->w_in, s->a_ld});
         return rows;
     }
@@ -214,8 +214,8 @@ static operand pack_b(worker *w, const block *t, size_t k0, size_t k) {
     }
     const operand panels = {w->b, 0, (ptrdiff_t)(plan->kc * plan->nr) * size, 1};
     if (plan->role == C1X1_PIXELS_M) {
-        if (holds_weights(w, from, t->n)) return panels;
-    } else if (holds_pixels(w, t, t->n0, k0)) {
+        if (c1x1_holds_weights(w, from, t->n)) return panels;
+    } else if (c1x1_holds_pixels(w, t, t->n0, k0)) {
         return panels;
     }
     if (c1x1_pixels_are_n(plan->role) && is_planar(s)) {
@@ -239,7 +239,7 @@ operand c1x1_find_a(worker *w, const block *t, size_t k0, size_t k) {
     const shared *s = w->s;
     const c1x1_problem *p = s->problem;
     const ptrdiff_t size = (ptrdiff_t)s->size;
-    if (s->plan->a == C1X1_PACK_BLOCK) return pack_a(w, t, k0, k);
+    if (s->plan->a == C1X1_PACK_BLOCK) return c1x1_pack_a(w, t, k0, k);
     if (c1x1_pixels_are_n(s->plan->role))
         return (operand){t->w + (ptrdiff_t)t->m0 * p->w_out + (ptrdiff_t)k0 * p->w_in,
                          p->w_out / size, 0, 0};
@@ -254,7 +254,7 @@ operand c1x1_find_b(worker *w, const block *t, size_t k0, size_t k) {
     const ptrdiff_t size = (ptrdiff_t)s->size, nr = (ptrdiff_t)plan->nr;
     switch (plan->b) {
     case C1X1_PACK_BLOCK:
-        return pack_b(w, t, k0, k);
+        return c1x1_pack_b(w, t, k0, k);
     case C1X1_PREPACKED: {
         const c1x1_weights *packed = p->packed;
         const size_t group = (size_t)(p->w_group ? (t->w - p->w) / p->w_group : 0);

@@ -39,6 +39,7 @@ typedef struct {
     const shared *s;
     char *a, *b, *tile, *residual;
     unsigned char *flags; /* of the block's pixels: whether they hold the nodata value */
+    c1x1_range *ranges;   /* of the block's rows, then columns, C1X1_MATRIX_EDGE each */
     const char *held_w;
     size_t held_w_count;
     const char *held_x; /* and which pixels and channels */
@@ -65,7 +66,8 @@ typedef struct {
 /* Columns of the panel at j, and elements from row to row of it where it is packed here. */
 static inline size_t c1x1_columns_at(const shared *s, const block *t, size_t j) {
     const size_t nr = s->plan->nr, left = t->n - j;
-    if (s->plan->b == C1X1_PREPACKED || s->plan->role == C1X1_DOT) return smaller(nr, left);
+    const int is_prepacked = s->plan->b == C1X1_PREPACKED && !s->plan->unit;
+    if (is_prepacked || s->plan->role == C1X1_DOT) return smaller(nr, left);
     return c1x1_panel_columns(s->kernels, nr, left);
 }
 
@@ -107,6 +109,18 @@ segment c1x1_segment_at(const shared *s, size_t pixel, size_t want);
 /* Channels k0 .. k0 + k of the block's rows (columns), packed if the plan says so. */
 operand c1x1_find_a(worker *w, const block *t, size_t k0, size_t k);
 operand c1x1_find_b(worker *w, const block *t, size_t k0, size_t k);
+
+/* Their packed copies, whatever the plan says. */
+operand c1x1_pack_a(worker *w, const block *t, size_t k0, size_t k);
+operand c1x1_pack_b(worker *w, const block *t, size_t k0, size_t k);
+
+/* Pixels first .. first + count, channels k0 .. k0 + k, converted: as rows, or as columns. */
+void c1x1_load_pixels(const shared *s, const block *t, size_t first, size_t count, size_t k0,
+                      size_t k, char *to, ptrdiff_t ld, int as_rows);
+
+/* Whether the buffer holds these pixels (`count` output channels of w) already; from now on it does. */
+int c1x1_holds_pixels(worker *w, const block *t, size_t first, size_t k0);
+int c1x1_holds_weights(worker *w, const char *from, size_t count);
 
 /* k channels of n pixels, dense in memory, to the one panel that w->b holds. */
 void c1x1_pack_panel(worker *w, const char *from, size_t k, size_t n);

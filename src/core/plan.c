@@ -189,14 +189,16 @@ static size_t balanced_block(size_t total, size_t unit, size_t outer, size_t thr
 /* More, narrower tasks where the pixels alone do not keep every thread busy. */
 static void split_channels(const c1x1_view *v, c1x1_plan *plan) {
     const size_t threads = (size_t)plan->threads, blocks = c1x1_plan_blocks(plan);
+    const size_t n_unit = plan->unit ? C1X1_MATRIX_EDGE : plan->nr;
+    const size_t m_unit = plan->unit ? C1X1_MATRIX_EDGE : plan->mr;
     if (threads < 2 || v->problem->overlap != C1X1_APART || blocks >= 3 * threads) return;
     if (plan->role == C1X1_PIXELS_M) {
         const size_t outer = plan->outer * plan->m_blocks;
-        plan->nc = smaller(plan->nc, balanced_block(plan->n, plan->nr, outer, threads, 1));
+        plan->nc = smaller(plan->nc, balanced_block(plan->n, n_unit, outer, threads, 1));
     } else if (plan->role == C1X1_PIXELS_N) {
         const size_t outer = plan->outer * plan->n_blocks;
         const int packs_anew = plan->b == C1X1_PACK_PANEL || plan->kc < plan->k;
-        plan->mc = smaller(plan->mc, balanced_block(plan->m, plan->mr, outer, threads, packs_anew));
+        plan->mc = smaller(plan->mc, balanced_block(plan->m, m_unit, outer, threads, packs_anew));
     }
 }
 
@@ -213,7 +215,8 @@ static void choose_grain(c1x1_plan *plan) {
     plan->grain = larger(smaller(wanted, c1x1_plan_blocks(plan) / shares), 1);
 }
 
-static void size_workspace(const c1x1_view *v, c1x1_plan *plan) {
+/* What the tiles pack, and sums that wait. */
+static void size_tiles(const c1x1_view *v, c1x1_plan *plan) {
     const size_t line = 64, kc = round_up(plan->kc, C1X1_CHAINS) + 16;
     plan->a_bytes = plan->a == C1X1_PACK_BLOCK ? plan->mc * kc * v->size : 0;
     plan->b_bytes = 0;
@@ -229,6 +232,14 @@ static void size_workspace(const c1x1_view *v, c1x1_plan *plan) {
     plan->a_bytes = round_up(plan->a_bytes, line);
     plan->b_bytes = round_up(plan->b_bytes, line);
     plan->tile_bytes = round_up(plan->tile_bytes, line);
+}
+
+static void size_workspace(const c1x1_view *v, c1x1_plan *plan) {
+    const size_t line = 64;
+    if (plan->unit)
+        c1x1_size_matrix(plan);
+    else
+        size_tiles(v, plan);
     if (!plan->is_direct && v->problem->epilogue.residual)
         plan->residual_bytes = round_up(plan->mc * round_up(plan->nc, plan->nr) * v->size, line);
     if (v->problem->nodata.is_given)
@@ -244,6 +255,7 @@ static void fit_workspace(const c1x1_view *v, c1x1_plan *plan) {
     const size_t unit = pixels_are_n ? plan->nr : plan->mr;
     for (;;) {
         size_workspace(v, plan);
+        if (plan->unit) return; /* its blocks are small */
         const size_t weights = smaller(pixels_are_n ? plan->a_bytes : plan->b_bytes,
                                        plan->k * v->problem->c_out * v->size);
         if (c1x1_plan_thread_bytes(plan) <= WORKSPACE + weights || *pixels <= 2 * unit) return;
@@ -254,8 +266,10 @@ static void fit_workspace(const c1x1_view *v, c1x1_plan *plan) {
 /* Tiles take what costs them no constants: a residual, and the bounds of relu. */
 static c1x1_finisher choose_finisher(const c1x1_problem *p, const c1x1_plan *plan) {
     const c1x1_epilogue *e = &p->epilogue;
-    if (!c1x1_has_epilogue(p)) return C1X1_FINISH_NONE;
+    const int is_bias_left = plan->unit && p->bias; /* which a matrix unit does not add */
+    if (!c1x1_has_epilogue(p) && !is_bias_left) return C1X1_FINISH_NONE;
     if (!plan->is_direct) return C1X1_FINISH_BUFFER;
+    if (plan->unit) return C1X1_FINISH_OUT;
     const int is_tiled = plan->chains == 1 && plan->role != C1X1_SMALL;
     const int is_simple =
         e->activation == C1X1_IDENTITY || e->activation == C1X1_RELU || e->activation == C1X1_RELU6;
@@ -273,6 +287,13 @@ static int choose_threads(const c1x1_view *v, int limit) {
     return useful < limit ? (int)useful + (useful < 1) : limit;
 }
 
+/* The tiles for what a matrix unit leaves: as wide as its blocks are, where that can be. */
+static void choose_rest(const c1x1_kernels *kernels, c1x1_choice *c) {
+    c->nv = C1X1_MAX_NV;
+    while (c->nv > 1 && (c->nv * kernels->vl > C1X1_MATRIX_EDGE || kernels->mr[c->nv] == 0)) c->nv--;
+    c->mr = kernels->mr[c->nv];
+}
+
 c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, int thread_limit,
                            c1x1_plan *plan) {
     memset(plan, 0, sizeof *plan); /* so that plans compare as bytes */
@@ -280,7 +301,9 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     if (!kernels) return C1X1_BAD_DTYPE;
     c1x1_view v = c1x1_look_at(p, kernels);
     v.small = c1x1_find_small(machine->isa, p->compute);
-    const c1x1_choice c = c1x1_choose(&v);
+    c1x1_choice c = c1x1_choose(&v);
+    const int is_matrix = v.chains == 1 && c.role != C1X1_SMALL && c1x1_matrix_wins(&v, &c, machine);
+    if (is_matrix) choose_rest(kernels, &c);
     const size_t run = c.is_gathered ? v.pixels : v.run;
     const int pixels_are_m = !c1x1_pixels_are_n(c.role);
     plan->compute = p->compute;
@@ -302,7 +325,9 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     size_t per_task =
         smaller(divide_up(run, shares), larger((size_t)(MACS_PER_TASK / macs_per_pixel), 1));
     if (p->nodata.is_given) per_task = smaller(per_task, FLAGGED_PIXELS);
-    if (c.role == C1X1_SMALL)
+    if (is_matrix)
+        c1x1_plan_matrix(&v, &c, machine, plan);
+    else if (c.role == C1X1_SMALL)
         plan_small(&v, machine, per_task, c.x_in_place, plan);
     else if (c.role == C1X1_DOT)
         plan_dot(&v, per_task, c.x_in_place, plan);
@@ -330,7 +355,7 @@ size_t c1x1_plan_tasks(const c1x1_plan *plan) {
 
 size_t c1x1_plan_thread_bytes(const c1x1_plan *plan) {
     return plan->a_bytes + plan->b_bytes + plan->tile_bytes + plan->residual_bytes +
-           plan->flag_bytes;
+           plan->range_bytes + plan->flag_bytes;
 }
 
 const char *c1x1_role_name(c1x1_role role) {

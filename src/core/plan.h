@@ -26,6 +26,13 @@ typedef struct {
 c1x1_view c1x1_look_at(const c1x1_problem *p, const c1x1_kernels *kernels);
 c1x1_choice c1x1_choose(const c1x1_view *v);
 
+/* Whether the machine has a matrix unit that is faster than the tiles of a choice; its blocks and
+ * workspace. */
+int c1x1_matrix_wins(const c1x1_view *v, const c1x1_choice *c, const c1x1_machine *machine);
+void c1x1_plan_matrix(const c1x1_view *v, const c1x1_choice *c, const c1x1_machine *machine,
+                      c1x1_plan *plan);
+void c1x1_size_matrix(c1x1_plan *plan);
+
 static inline int c1x1_is_unit(ptrdiff_t stride, size_t size) { return stride == (ptrdiff_t)size; }
 
 /* Whether dtype, alignment and strides of w suit a kernel. */

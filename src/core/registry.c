@@ -3,8 +3,12 @@
 #include "kernels/kernel.h"
 #include "threads.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
+#ifdef C1X1_BUILD_X86_AMX
+extern const c1x1_isa c1x1_isa_x86_amx;
+#endif
 #ifdef C1X1_BUILD_X86_AVX512
 extern const c1x1_isa c1x1_isa_x86_avx512;
 #endif
@@ -14,9 +18,12 @@ extern const c1x1_isa c1x1_isa_x86_avx2;
 #ifdef C1X1_BUILD_ARM_NEON
 extern const c1x1_isa c1x1_isa_arm_neon;
 #endif
-extern const c1x1_isa c1x1_isa_scalar, c1x1_isa_scalar_unfused;
+extern const c1x1_isa c1x1_isa_scalar, c1x1_isa_scalar_unfused, c1x1_isa_emulated_amx;
 
 const c1x1_isa *const c1x1_isas[] = {
+#ifdef C1X1_BUILD_X86_AMX
+    &c1x1_isa_x86_amx,
+#endif
 #ifdef C1X1_BUILD_X86_AVX512
     &c1x1_isa_x86_avx512,
 #endif
@@ -26,7 +33,7 @@ const c1x1_isa *const c1x1_isas[] = {
 #ifdef C1X1_BUILD_ARM_NEON
     &c1x1_isa_arm_neon,
 #endif
-    &c1x1_isa_scalar,     &c1x1_isa_scalar_unfused,
+    &c1x1_isa_scalar,     &c1x1_isa_scalar_unfused, &c1x1_isa_emulated_amx,
 };
 const size_t c1x1_isa_count = sizeof c1x1_isas / sizeof c1x1_isas[0];
 
@@ -65,8 +72,10 @@ static const c1x1_isa *best_isa(unsigned features, const char *cap) {
     int is_below_cap = cap == NULL;
     for (size_t i = 0; i < c1x1_isa_count; i++) {
         const c1x1_isa *isa = c1x1_isas[i];
-        if (!is_below_cap && strcmp(isa->name, cap) == 0) is_below_cap = 1;
-        if (is_below_cap && (isa->needs & ~features) == 0) return isa;
+        const int is_named = cap && strcmp(isa->name, cap) == 0;
+        is_below_cap = is_below_cap || is_named;
+        if (!is_below_cap) continue;
+        if ((isa->needs & ~(features | (is_named ? C1X1_ON_REQUEST : 0u))) == 0) return isa;
     }
     return NULL;
 }
@@ -81,6 +90,16 @@ int c1x1_machine_init(void) {
 }
 
 const c1x1_machine *c1x1_this_machine(void) { return &machine; }
+
+int c1x1_machine_permits(const c1x1_plan *plan) {
+    static atomic_int answer; /* 0: not asked yet, 1: granted, -1: refused */
+    if (!plan->unit || !(plan->unit->needs & C1X1_HAS_AMX)) return 1;
+    if (atomic_load(&answer) == 0) atomic_store(&answer, c1x1_cpu_permits_amx() ? 1 : -1);
+    if (atomic_load(&answer) > 0) return 1;
+    machine.features &= ~(unsigned)C1X1_HAS_AMX;
+    machine.isa = best_isa(machine.features, machine.isa->name);
+    return 0;
+}
 
 int c1x1_select_isa(const char *name) {
     const c1x1_isa *isa = best_isa(machine.features, name);

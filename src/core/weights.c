@@ -1,6 +1,6 @@
 /* weights.c - weights packed once, and the memory that packed things lie in. */
 #define _POSIX_C_SOURCE 200809L
-#include "operands.h"
+#include "matrix.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +22,7 @@ void c1x1_release(void *p) {
 #endif
 }
 
-c1x1_status c1x1_pack_weights(const c1x1_problem *p, const c1x1_machine *machine,
+c1x1_status c1x1_pack_weights(const c1x1_problem *p, const c1x1_machine *machine, int is_planar,
                               c1x1_weights *weights) {
     const c1x1_load_fn load = c1x1_find_load(p->w_dtype, p->compute);
     const size_t size = c1x1_dtype_size(c1x1_compute_dtype(p->compute));
@@ -39,6 +39,13 @@ c1x1_status c1x1_pack_weights(const c1x1_problem *p, const c1x1_machine *machine
     weights->panels = c1x1_allocate(weights->bytes ? weights->bytes : 1);
     if (!weights->panels) return C1X1_NO_MEMORY;
     memset(weights->panels, 0, weights->bytes);
+    const c1x1_matrix_kernels *unit = machine->isa->matrix;
+    if (unit && c1x1_matrix_suits(p)) {
+        const unsigned count = c1x1_matrix_pieces(p->w_dtype, p->precision);
+        weights->pieces = c1x1_cut_weights(p, unit, is_planar, count);
+        if (!weights->pieces) return C1X1_NO_MEMORY;
+        weights->bytes += weights->pieces->panels * p->groups * weights->pieces->panel_bytes;
+    }
     for (size_t g = 0; g < p->groups; g++) {
         char *to = (char *)weights->panels + g * weights->group_bytes;
         const char *from = p->w + (ptrdiff_t)g * p->w_group;
@@ -53,5 +60,6 @@ c1x1_status c1x1_pack_weights(const c1x1_problem *p, const c1x1_machine *machine
 
 void c1x1_free_weights(c1x1_weights *weights) {
     c1x1_release(weights->panels);
-    weights->panels = NULL;
+    c1x1_release(weights->pieces);
+    weights->panels = weights->pieces = NULL;
 }

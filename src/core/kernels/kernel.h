@@ -26,7 +26,16 @@
  * finish c[i, j] = activation(scale * c[i, j] + bias + residual[i, j])      i < m, j < n
  *        scale and bias by one fused multiply-add, then residual, then the activation.
  *
- * fold   c[j] = the same folding of sixteen rows a[0..15, j], then bias_m[0]. */
+ * fold   c[j] = the same folding of sixteen rows a[0..15, j], then bias_m[0].
+ *
+ * A matrix unit multiplies blocks of bfloat16. A float32 is cut into three of them, which hold all its
+ * bits; of the products of pieces those are added up that a float32 sum can tell (decision 0012).
+ *
+ * split  rows (of a) or columns (of b) to the unit's tiles of pieces: for every C1X1_MATRIX_K of k, for
+ *        every piece, the upper tile of sixteen rows (columns), then the lower; zeros where m, n or k
+ *        end before.
+ *
+ * matrix c[i, j] (+)= sum over p of a[i, p] * b[p, j], for all products of pieces that count */
 #ifndef C1X1_KERNEL_H
 #define C1X1_KERNEL_H
 
@@ -133,12 +142,84 @@ static inline size_t c1x1_panel_columns(const c1x1_kernels *kernels, size_t nr, 
     return left - nr <= kernels->vl && nv <= C1X1_MAX_NV && kernels->mr[nv] > 1 ? left : nr;
 }
 
+/* ---- matrix units ----------------------------------------------------------------------------- */
+
+enum {
+    C1X1_MATRIX_EDGE = 32, /* rows and columns of a block of results, in two tiles each */
+    C1X1_MATRIX_K = 32,    /* of k, that a tile holds */
+    C1X1_MATRIX_PIECES = 3,
+    C1X1_MATRIX_TILE = 1024 /* bytes */
+};
+
+/* Bytes of the pieces of C1X1_MATRIX_EDGE rows or columns. */
+static inline size_t c1x1_matrix_bytes(size_t k, unsigned pieces) {
+    return (k + C1X1_MATRIX_K - 1) / C1X1_MATRIX_K * pieces * 2 * C1X1_MATRIX_TILE;
+}
+
+/* Absolute values, as the bits of float32: those of zeros do not count. */
+typedef struct {
+    uint32_t smallest, largest;
+} c1x1_range;
+
+typedef struct {
+    size_t count, k; /* rows or columns, at most C1X1_MATRIX_EDGE */
+    const float *source;
+    ptrdiff_t ld; /* elements from row to row of the source */
+    void *to;
+    unsigned pieces;
+    c1x1_range *range; /* is widened */
+} c1x1_split;
+
+typedef struct {
+    size_t m, n, k; /* m and n of one block, at most C1X1_MATRIX_EDGE */
+    const void *a, *b;
+    float *c;
+    ptrdiff_t ldc;
+    unsigned a_pieces, b_pieces;
+    int adds;                             /* to what c holds; else c need not be readable */
+    size_t more;                          /* blocks to the right, all full but the last */
+    size_t last_n, next_b;                /* columns of that, bytes from a b to the next */
+} c1x1_matrix_block;
+
+typedef struct {
+    void (*split_rows)(const c1x1_split *split);    /* rows lie along k */
+    void (*split_columns)(const c1x1_split *split); /* rows lie across k */
+    void (*multiply)(const c1x1_matrix_block *block);
+    double cycles_per_product; /* of two tiles; for the plan's cost */
+    double cycles_per_split;   /* of one float32 */
+} c1x1_matrix_kernels;
+
+/* Weights cut into pieces, panel after panel of C1X1_MATRIX_EDGE output channels, group after group. */
+typedef struct c1x1_pieces {
+    const c1x1_matrix_kernels *kernels;
+    unsigned count;
+    int are_rows; /* for the a side */
+    size_t panel_bytes, panels;
+    c1x1_range *range; /* of each panel */
+    char *data;
+} c1x1_pieces;
+
+/* X(x, y) for the products of piece x of a and piece y of b that count, x + y below the greater number
+ * of pieces; the largest last, and a piece used twice in a row where that can be. */
+#define C1X1_PRODUCTS_1_1(X) X(0, 0)
+#define C1X1_PRODUCTS_1_2(X) X(0, 1) X(0, 0)
+#define C1X1_PRODUCTS_2_1(X) X(1, 0) X(0, 0)
+#define C1X1_PRODUCTS_2_2(X) X(1, 0) X(0, 1) X(0, 0)
+#define C1X1_PRODUCTS_1_3(X) X(0, 2) X(0, 1) X(0, 0)
+#define C1X1_PRODUCTS_3_1(X) X(2, 0) X(1, 0) X(0, 0)
+#define C1X1_PRODUCTS_2_3(X) X(1, 0) X(1, 1) X(0, 1) X(0, 2) X(0, 0)
+#define C1X1_PRODUCTS_3_2(X) X(2, 0) X(1, 0) X(1, 1) X(0, 1) X(0, 0)
+#define C1X1_PRODUCTS_3_3(X) X(2, 0) X(1, 0) X(1, 1) X(0, 1) X(0, 2) X(0, 0)
+#define C1X1_FOR_EACH_PIECES(X) \
+    X(1, 1) X(1, 2) X(2, 1) X(2, 2) X(1, 3) X(3, 1) X(2, 3) X(3, 2) X(3, 3)
+
 /* One row of the registry. */
 typedef struct c1x1_isa {
     const char *name; /* also the value of C1X1_ISA */
     const char *description;
     unsigned needs;                                  /* C1X1_HAS_... */
     const c1x1_kernels *kernels[C1X1_COMPUTE_COUNT]; /* NULL: the next ISA below serves it */
+    const c1x1_matrix_kernels *matrix;               /* or NULL */
 } c1x1_isa;
 
 /* registry.c: best ISA first, ends with the one that every machine runs. */

@@ -86,6 +86,9 @@ static const c1x1_kernels scalar_unfused_float32 = KERNELS;
 #include "finish_real.inc"
 static const c1x1_kernels scalar_int64 = KERNELS;
 
+#include "matrix_split.inc"
+#include "matrix_emulated.inc"
+
 extern const c1x1_isa c1x1_isa_scalar, c1x1_isa_scalar_unfused;
 const c1x1_isa c1x1_isa_scalar = {
     .name = "scalar",
@@ -98,4 +101,13 @@ const c1x1_isa c1x1_isa_scalar_unfused = {
     .description = "plain C, multiply and add",
     .needs = 0,
     .kernels = {&scalar_unfused_float32, &scalar_unfused_float64, &scalar_int64},
+};
+
+extern const c1x1_isa c1x1_isa_emulated_amx;
+const c1x1_isa c1x1_isa_emulated_amx = {
+    .name = "emulated_amx",
+    .description = "plain C, with the matrix unit of AMX emulated: for tests",
+    .needs = C1X1_HAS_FMA | C1X1_ON_REQUEST,
+    .kernels = {&scalar_float32, &scalar_float64, &scalar_int64},
+    .matrix = &emulated_matrix,
 };

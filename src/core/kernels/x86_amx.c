@@ -1,0 +1,135 @@
+/* x86_amx.c - float32 on the bfloat16 matrix unit of AMX.
+ *
+ *              j = 0..15    16..31
+ *   i = 0..15   [tmm0]      [tmm1]      per product of pieces: a in tmm4 and tmm5, b in tmm6 and
+ *   i = 16..31  [tmm2]      [tmm3]      tmm7, four TDPs of 16 cycles; pieces are loaded again only
+ *                                       where they changed: 14 loads for 24 TDPs of three by three
+ *
+ * A block of at most 16 rows (columns) leaves out the lower (right) tiles. Tiles are configured for the
+ * block's rows and columns when it is entered, so that exactly those of c are read and written, and
+ * released when it is left: nothing remains in the caller's state. Everything else is plain C in
+ * matrix_split.inc; the other kernels are those of x86_avx512. */
+#include "kernel.h"
+
+#include <immintrin.h>
+
+#define matrix_max(a, b) ((c1x1_words)_mm512_max_epu32((__m512i)(a), (__m512i)(b)))
+#define matrix_min(a, b) ((c1x1_words)_mm512_min_epu32((__m512i)(a), (__m512i)(b)))
+#include "matrix_split.inc"
+
+typedef struct {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} __attribute__((aligned(64))) amx_config;
+
+static void amx_configure(size_t m, size_t n) {
+    const size_t above = m < TILE_ROWS ? m : TILE_ROWS, below = m - above;
+    const size_t left = n < LANES ? n : LANES, right = n - left;
+    const struct {
+        size_t rows, columns;
+    } tiles[8] = {{above, left},  {above, right}, {below, left},      {below, right},
+                  {above, LANES}, {below, LANES}, {TILE_ROWS, left}, {TILE_ROWS, right}};
+    amx_config config = {.palette = 1};
+    for (int i = 0; i < 8; i++) {
+        if (tiles[i].rows == 0 || tiles[i].columns == 0) continue;
+        config.rows[i] = (uint8_t)tiles[i].rows;
+        config.row_bytes[i] = (uint16_t)(tiles[i].columns * sizeof(float));
+    }
+    _tile_loadconfig(&config);
+}
+
+/* One product of pieces of C1X1_MATRIX_K of k. All conditions are known when it is compiled. */
+#define AMX_PRODUCT(x, y)                                                   \
+    if (held_a != (x)) {                                                    \
+        const char *from = a + (x) * 2 * C1X1_MATRIX_TILE;                  \
+        _tile_loadd(4, from, 64);                                           \
+        if (has_below) _tile_loadd(5, from + C1X1_MATRIX_TILE, 64);         \
+        held_a = (x);                                                       \
+    }                                                                       \
+    if (held_b != (y)) {                                                    \
+        const char *from = b + (y) * 2 * C1X1_MATRIX_TILE;                  \
+        _tile_loadd(6, from, 64);                                           \
+        if (has_right) _tile_loadd(7, from + C1X1_MATRIX_TILE, 64);         \
+        held_b = (y);                                                       \
+    }                                                                       \
+    _tile_dpbf16ps(0, 4, 6);                                                \
+    if (has_right) _tile_dpbf16ps(1, 4, 7);                                 \
+    if (has_below) _tile_dpbf16ps(2, 5, 6);                                 \
+    if (has_below && has_right) _tile_dpbf16ps(3, 5, 7);
+
+/* The four tiles of c, as the block has them. */
+#define AMX_EACH(what)                                                      \
+    what(0, c);                                                             \
+    if (has_right) what(1, c + LANES);                                      \
+    if (has_below) what(2, c + TILE_ROWS * ldc);                            \
+    if (has_below && has_right) what(3, c + TILE_ROWS * ldc + LANES);
+#define AMX_ZERO(tile, at) _tile_zero(tile)
+#define AMX_LOAD(tile, at) _tile_loadd(tile, at, ldc * (ptrdiff_t)sizeof(float))
+#define AMX_STORE(tile, at) _tile_stored(tile, at, ldc * (ptrdiff_t)sizeof(float))
+
+#define AMX_BLOCK(A, B)                                                                           \
+    SPLIT_INLINE void amx_block_##A##_##B(const c1x1_matrix_block *t, const char *b, float *c,    \
+                                          const int has_below, const int has_right) {             \
+        const char *a = t->a;                                                                     \
+        const ptrdiff_t ldc = t->ldc;                                                             \
+        if (t->adds) {                                                                            \
+            AMX_EACH(AMX_LOAD)                                                                    \
+        } else {                                                                                  \
+            AMX_EACH(AMX_ZERO)                                                                    \
+        }                                                                                         \
+        for (size_t p = 0; p < t->k; p += C1X1_MATRIX_K) {                                        \
+            int held_a = -1, held_b = -1;                                                         \
+            C1X1_PRODUCTS_##A##_##B(AMX_PRODUCT) a += A * 2 * C1X1_MATRIX_TILE;                   \
+            b += B * 2 * C1X1_MATRIX_TILE;                                                        \
+        }                                                                                         \
+        AMX_EACH(AMX_STORE)                                                                       \
+    }                                                                                             \
+    static void amx_block_of_##A##_##B(const c1x1_matrix_block *t, size_t n, const char *b,       \
+                                       float *c) {                                                \
+        if (t->m > TILE_ROWS && n > LANES)                                                        \
+            amx_block_##A##_##B(t, b, c, 1, 1);                                                   \
+        else if (t->m > TILE_ROWS)                                                                \
+            amx_block_##A##_##B(t, b, c, 1, 0);                                                   \
+        else if (n > LANES)                                                                       \
+            amx_block_##A##_##B(t, b, c, 0, 1);                                                   \
+        else                                                                                      \
+            amx_block_##A##_##B(t, b, c, 0, 0);                                                   \
+    }
+C1X1_FOR_EACH_PIECES(AMX_BLOCK)
+
+typedef void (*amx_block_fn)(const c1x1_matrix_block *t, size_t n, const char *b, float *c);
+#define AMX_ENTRY(A, B) [A - 1][B - 1] = amx_block_of_##A##_##B,
+static const amx_block_fn amx_blocks[C1X1_MATRIX_PIECES][C1X1_MATRIX_PIECES] = {
+    C1X1_FOR_EACH_PIECES(AMX_ENTRY)};
+
+static void amx_multiply(const c1x1_matrix_block *t) {
+    const amx_block_fn block = amx_blocks[t->a_pieces - 1][t->b_pieces - 1];
+    const char *b = t->b;
+    float *c = t->c;
+    size_t configured = 0;
+    for (size_t i = 0; i <= t->more; i++, b += t->next_b, c += t->n) {
+        const size_t n = i < t->more ? t->n : t->last_n;
+        if (n != configured) amx_configure(t->m, n);
+        configured = n;
+        block(t, n, b, c);
+    }
+    _tile_release();
+}
+
+static const c1x1_matrix_kernels amx_matrix = {
+    .split_rows = split_rows,
+    .split_columns = split_columns,
+    .multiply = amx_multiply,
+    .cycles_per_product = C1X1_AMX_PRODUCT_CYCLES,
+    .cycles_per_split = C1X1_AMX_SPLIT_CYCLES,
+};
+
+extern const c1x1_isa c1x1_isa_x86_amx;
+const c1x1_isa c1x1_isa_x86_amx = {
+    .name = "x86_amx",
+    .description = "x86-64 with AVX-512 and the bfloat16 tiles of AMX",
+    .needs = C1X1_HAS_FMA | C1X1_HAS_AVX2 | C1X1_HAS_AVX512 | C1X1_HAS_AMX,
+    .kernels = {NULL, NULL, NULL},
+    .matrix = &amx_matrix,
+};

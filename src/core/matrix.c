@@ -1,0 +1,250 @@
+/* matrix.c - a block on a matrix unit: operands are cut into pieces of bfloat16, multiplied, and checked.
+ *
+ * The unit knows no NaN, no infinity that is right, and no subnormal number. So the range of every 32
+ * rows and of every 32 columns is noted while they are cut; results of a pair that does not fit are
+ * computed again by the tiles of the plan's ISA. Rows and columns are counted from the first of an outer
+ * step, whatever the blocks, so that threads change nothing. */
+#include "matrix.h"
+
+#include "finish.h"
+
+enum { EDGE = C1X1_MATRIX_EDGE };
+
+/* One side of the product: panels of EDGE rows or columns, cut from k0 on. */
+typedef struct {
+    const char *base;
+    size_t panel_bytes;
+} pieces;
+
+static size_t panels_of(size_t count) { return (count + EDGE - 1) / EDGE; }
+
+/* Where one side comes from: count rows (columns) from `first` of the outer step on. */
+typedef struct {
+    size_t first, count;
+    unsigned count_of_pieces;
+    int are_pixels, are_rows; /* rows: the a side */
+    c1x1_source source;
+    char *to;
+    c1x1_range *ranges;
+} side;
+
+static side side_a(const worker *w, const block *t) {
+    const c1x1_plan *plan = w->s->plan;
+    return (side){t->m0, t->m, plan->a_pieces, !c1x1_pixels_are_n(plan->role), 1, plan->a,
+                  w->a,  w->ranges};
+}
+
+static side side_b(const worker *w, const block *t) {
+    const c1x1_plan *plan = w->s->plan;
+    return (side){t->n0,   t->n, plan->b_pieces, c1x1_pixels_are_n(plan->role), 0, plan->b, w->b,
+                  w->ranges + panels_of(plan->mc)};
+}
+
+/* Rows (columns) `first` .. of a panel as the kernel reads them: in the caller's array, or loaded. */
+static void find_source(const worker *w, const block *t, const side *q, size_t first, size_t k0,
+                        char *stage, c1x1_split *split) {
+    const shared *s = w->s;
+    const c1x1_problem *p = s->problem;
+    const ptrdiff_t size = (ptrdiff_t)s->size;
+    const char *from;
+    ptrdiff_t along, across; /* bytes from one of k, one row (column), to the next */
+    if (q->are_pixels) {
+        const segment g = c1x1_segment_at(s, first, split->count);
+        from = t->x + g.x + (ptrdiff_t)k0 * p->x_channel;
+        along = p->x_channel;
+        across = g.x_stride;
+    } else {
+        from = t->w + (ptrdiff_t)first * p->w_out + (ptrdiff_t)k0 * p->w_in;
+        along = p->w_in;
+        across = p->w_out;
+    }
+    if (q->source == C1X1_IN_PLACE) {
+        split->source = (const float *)(const void *)from;
+        split->ld = (q->are_rows ? across : along) / size;
+        return;
+    }
+    split->source = (const float *)(void *)stage;
+    split->ld = q->are_rows ? (ptrdiff_t)(w->s->plan->matrix_kc + C1X1_MATRIX_K / 2) : EDGE;
+    if (q->are_pixels) {
+        c1x1_load_pixels(s, t, first, split->count, k0, split->k, stage, split->ld, q->are_rows);
+        return;
+    }
+    const c1x1_copy rows = {split->count, split->k, across, along, split->ld};
+    const c1x1_copy columns = {split->k, split->count, along, across, split->ld};
+    s->load_w(stage, from, q->are_rows ? &rows : &columns);
+}
+
+/* Cuts channels k0 .. k0 + k; those of weights lie where all of theirs do. */
+static void cut(const worker *w, const block *t, const side *q, size_t k0, size_t k,
+                size_t panel_bytes, char *to) {
+    const c1x1_plan *plan = w->s->plan;
+    const c1x1_matrix_kernels *unit = plan->unit->matrix;
+    char *stage = q->to + panels_of(q->are_rows ? plan->mc : plan->nc) * panel_bytes;
+    for (size_t i = 0; i < q->count; i += EDGE, to += panel_bytes) {
+        c1x1_split split = {.count = smaller(EDGE, q->count - i),
+                            .k = k,
+                            .to = to,
+                            .pieces = q->count_of_pieces,
+                            .range = &q->ranges[i / EDGE]};
+        find_source(w, t, q, q->first + i, k0, stage, &split);
+        (q->are_rows ? unit->split_rows : unit->split_columns)(&split);
+    }
+}
+
+static void forget_ranges(const side *q) {
+    for (size_t i = 0; i < panels_of(q->count); i++) q->ranges[i] = (c1x1_range){UINT32_MAX, 0};
+}
+
+/* Pixels, k at a time. */
+static pieces find_pixels(worker *w, const block *t, const side *q, size_t k0, size_t k) {
+    const c1x1_plan *plan = w->s->plan;
+    const size_t panel_bytes = c1x1_matrix_bytes(plan->matrix_kc, q->count_of_pieces);
+    const pieces found = {q->to, panel_bytes};
+    if (plan->matrix_kc >= plan->k && c1x1_holds_pixels(w, t, q->first, 0)) return found;
+    if (k0 == 0) forget_ranges(q);
+    cut(w, t, q, k0, k, panel_bytes, q->to);
+    return found;
+}
+
+/* Weights, all of k at once. */
+static pieces find_weights(worker *w, const block *t, const side *q) {
+    const shared *s = w->s;
+    const c1x1_problem *p = s->problem;
+    const size_t panel_bytes = c1x1_matrix_bytes(s->plan->k, q->count_of_pieces);
+    if (q->source == C1X1_PREPACKED) {
+        const c1x1_pieces *packed = p->packed->pieces;
+        const size_t group = (size_t)(p->w_group ? (t->w - p->w) / p->w_group : 0);
+        const size_t panel = group * packed->panels + q->first / EDGE;
+        for (size_t i = 0; i < panels_of(q->count); i++) q->ranges[i] = packed->range[panel + i];
+        return (pieces){packed->data + panel * panel_bytes, panel_bytes};
+    }
+    const char *from = t->w + (ptrdiff_t)q->first * p->w_out;
+    if (c1x1_holds_weights(w, from, q->count)) return (pieces){q->to, panel_bytes};
+    forget_ranges(q);
+    const size_t kc = s->plan->matrix_kc;
+    for (size_t k0 = 0; k0 < s->plan->k; k0 += kc)
+        cut(w, t, q, k0, smaller(kc, s->plan->k - k0), panel_bytes,
+            q->to + c1x1_matrix_bytes(k0, q->count_of_pieces));
+    return (pieces){q->to, panel_bytes};
+}
+
+/* Whether the unit's products of these are as exact as they should be: nothing infinite, no piece and
+ * no product so small that it is lost, no sum that may overflow before it must. Exponents have a bias
+ * of 127; the least product of pieces is 2^-30 of that of the values, the sum of all at most 2^27. */
+static int fits(const c1x1_range *a, const c1x1_range *b) {
+    enum { LEAST = 24, BIASES = 254, MOST = 253, PIECES = 30, TERMS = 27 };
+    const uint32_t a_high = a->largest >> 23, b_high = b->largest >> 23;
+    if (a_high > MOST || b_high > MOST) return 0;
+    if (a_high == 0 && a->largest == 0) return 1;
+    if (b_high == 0 && b->largest == 0) return 1;
+    const uint32_t a_low = a->smallest >> 23, b_low = b->smallest >> 23;
+    if (a_low < LEAST || b_low < LEAST) return 0;
+    return a_high + b_high <= BIASES + 126 - TERMS && a_low + b_low >= BIASES - 126 + PIECES;
+}
+
+/* Rows i .. of the block: what does not fit once more, then the epilogue. */
+static void settle(worker *w, const block *t, const side *a, const side *b, char *c, ptrdiff_t ldc,
+                   size_t i) {
+    const shared *s = w->s;
+    const ptrdiff_t size = (ptrdiff_t)s->size;
+    const size_t rows = smaller(EDGE, t->m - i);
+    char *at = c + (ptrdiff_t)i * ldc * size;
+    for (size_t j = 0; j < t->n; j += EDGE) {
+        if (fits(&a->ranges[i / EDGE], &b->ranges[j / EDGE])) continue;
+        block part = *t;
+        part.m0 += i;
+        part.m = rows;
+        part.n0 += j;
+        part.n = smaller(EDGE, t->n - j);
+        c1x1_multiply_again(w, &part, at + (ptrdiff_t)j * size, ldc);
+    }
+    if (s->finish && s->plan->is_direct) c1x1_finish_rows(s, t, i, rows, 0, t->n, at, ldc);
+}
+
+void c1x1_multiply_matrix(worker *w, const block *t, char *c, ptrdiff_t ldc) {
+    const c1x1_plan *plan = w->s->plan;
+    const ptrdiff_t row = ldc * (ptrdiff_t)w->s->size;
+    const side a = side_a(w, t), b = side_b(w, t);
+    const int pixels_are_n = c1x1_pixels_are_n(plan->role);
+    const pieces weights = find_weights(w, t, pixels_are_n ? &a : &b);
+    const size_t m_panels = panels_of(t->m), n_panels = panels_of(t->n);
+    const size_t last_n = t->n - (n_panels - 1) * EDGE;
+    for (size_t k0 = 0; k0 < plan->k; k0 += plan->matrix_kc) {
+        const size_t k = smaller(plan->matrix_kc, plan->k - k0);
+        const pieces pixels = find_pixels(w, t, pixels_are_n ? &b : &a, k0, k);
+        const pieces left = pixels_are_n ? weights : pixels, right = pixels_are_n ? pixels : weights;
+        const char *from_a = left.base, *from_b = right.base;
+        if (pixels_are_n)
+            from_a += c1x1_matrix_bytes(k0, plan->a_pieces);
+        else
+            from_b += c1x1_matrix_bytes(k0, plan->b_pieces);
+        c1x1_matrix_block q = {.k = k,
+                               .ldc = ldc,
+                               .a_pieces = plan->a_pieces,
+                               .b_pieces = plan->b_pieces,
+                               .adds = k0 > 0,
+                               .next_b = right.panel_bytes};
+        const int goes_along = plan->order == C1X1_ROWS_OUTSIDE;
+        for (size_t j = 0; j < (goes_along ? 1 : n_panels); j++) {
+            const int is_last = j + 1 == n_panels;
+            q.more = goes_along ? n_panels - 1 : 0;
+            q.last_n = goes_along || is_last ? last_n : EDGE;
+            q.n = EDGE;
+            q.b = from_b + j * right.panel_bytes;
+            for (size_t i = 0; i < m_panels; i++) {
+                q.m = smaller(EDGE, t->m - i * EDGE);
+                q.a = from_a + i * left.panel_bytes;
+                q.c = (float *)(void *)(c + (ptrdiff_t)(i * EDGE) * row) + j * EDGE;
+                plan->unit->matrix->multiply(&q);
+            }
+        }
+    }
+    for (size_t i = 0; i < t->m; i += EDGE) settle(w, t, &a, &b, c, ldc, i);
+}
+
+/* ---- weights cut once --------------------------------------------------------------------------- */
+
+static size_t padded(size_t bytes) { return (bytes + C1X1_LINE - 1) / C1X1_LINE * C1X1_LINE; }
+
+c1x1_pieces *c1x1_cut_weights(const c1x1_problem *p, const c1x1_matrix_kernels *unit, int are_rows,
+                              unsigned count) {
+    const size_t panels = panels_of(p->c_out), all = panels * p->groups;
+    const size_t panel_bytes = c1x1_matrix_bytes(p->c_in, count);
+    const size_t head = padded(sizeof(c1x1_pieces)), ranges = padded(all * sizeof(c1x1_range));
+    const size_t stage = EDGE * (p->c_in + C1X1_MATRIX_K) * sizeof(float);
+    char *memory = c1x1_allocate(head + ranges + all * panel_bytes);
+    char *rows = c1x1_allocate(stage);
+    if (!memory || !rows) {
+        c1x1_release(memory);
+        c1x1_release(rows);
+        return NULL;
+    }
+    c1x1_pieces *cut_once = (c1x1_pieces *)(void *)memory;
+    *cut_once = (c1x1_pieces){.kernels = unit,
+                              .count = count,
+                              .are_rows = are_rows,
+                              .panel_bytes = panel_bytes,
+                              .panels = panels,
+                              .range = (c1x1_range *)(void *)(memory + head),
+                              .data = memory + head + ranges};
+    const c1x1_load_fn load = c1x1_find_load(p->w_dtype, p->compute);
+    const ptrdiff_t ld = are_rows ? (ptrdiff_t)p->c_in : EDGE;
+    for (size_t i = 0; i < all; i++) {
+        const size_t first = i % panels * EDGE, n = smaller(EDGE, p->c_out - first);
+        const char *from = p->w + (ptrdiff_t)(i / panels) * p->w_group + (ptrdiff_t)first * p->w_out;
+        const c1x1_copy as_rows = {n, p->c_in, p->w_out, p->w_in, ld};
+        const c1x1_copy as_columns = {p->c_in, n, p->w_in, p->w_out, ld};
+        load(rows, from, are_rows ? &as_rows : &as_columns);
+        cut_once->range[i] = (c1x1_range){UINT32_MAX, 0};
+        const c1x1_split split = {.count = n,
+                                  .k = p->c_in,
+                                  .source = (const float *)(void *)rows,
+                                  .ld = ld,
+                                  .to = cut_once->data + i * panel_bytes,
+                                  .pieces = count,
+                                  .range = &cut_once->range[i]};
+        (are_rows ? unit->split_rows : unit->split_columns)(&split);
+    }
+    c1x1_release(rows);
+    return cut_once;
+}
