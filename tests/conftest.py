@@ -10,8 +10,18 @@ from c1x1 import _core
 
 def runnable_isas():
     """Names from the current ISA (C1X1_ISA caps it) downwards."""
+    current = _core.machine()["isa"]
     names = list(dict.fromkeys(name for name, _, missing in _core.isas() if not missing))
-    return names[names.index(_core.machine()["isa"]) :]
+    if current in _core.isas_on_request():
+        return [current, *names]
+    return names[names.index(current) :]
+
+
+def all_isas():
+    """Every ISA of this build, and what this CPU lacks for it; the lowest first."""
+    current = _core.machine()["isa"]
+    rows = {name: missing for name, _, missing in reversed(_core.isas())}
+    return rows | {name: [] for name in _core.isas_on_request() if name == current}
 
 
 ISAS = [
@@ -25,7 +35,7 @@ ISAS = [
             else f"{name}: above C1X1_ISA"
         ),
     )
-    for name, missing in {name: missing for name, _, missing in reversed(_core.isas())}.items()
+    for name, missing in all_isas().items()
 ]
 
 

@@ -13,6 +13,7 @@ from c1x1 import _core
 FMA, OSXSAVE, AVX = 1 << 12, 1 << 27, 1 << 28
 AVX2, F, DQ, BW, VL = 1 << 5, 1 << 16, 1 << 17, 1 << 30, 1 << 31
 CD, IFMA = 1 << 28, 1 << 21
+TILES = 1 << 22 | 1 << 24 | 1 << 25  # leaf 7, EDX: bfloat16, tiles, int8
 SSE_AVX, OPMASK_ZMM = 0x6, 0xE0
 YMM, ZMM = SSE_AVX | 1, SSE_AVX | OPMASK_ZMM | 1
 SERVER = F | DQ | BW | VL | CD
@@ -35,6 +36,28 @@ CPUS = {
         OSXSAVE | AVX | FMA,
         AVX2 | SERVER | IFMA,
         ZMM | 3 << 17,
+        TILES,
+        ["FMA", "AVX2", "AVX-512", "AMX"],
+    ),
+    "Sapphire Rapids, OS without tile data": (
+        OSXSAVE | AVX | FMA,
+        AVX2 | SERVER | IFMA,
+        ZMM | 1 << 17,
+        TILES,
+        ["FMA", "AVX2", "AVX-512"],
+    ),
+    "hypervisor hides AMX": (
+        OSXSAVE | AVX | FMA,
+        AVX2 | SERVER | IFMA,
+        ZMM | 3 << 17,
+        0,
+        ["FMA", "AVX2", "AVX-512"],
+    ),
+    "tiles of int8 alone": (
+        OSXSAVE | AVX | FMA,
+        AVX2 | SERVER | IFMA,
+        ZMM | 3 << 17,
+        1 << 24 | 1 << 25,
         ["FMA", "AVX2", "AVX-512"],
     ),
     "Zen 4": (OSXSAVE | AVX | FMA, AVX2 | SERVER | IFMA, ZMM | 0x200, ["FMA", "AVX2", "AVX-512"]),

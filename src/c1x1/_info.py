@@ -43,6 +43,8 @@ def _cpu_model() -> str:
 
 def _why(chosen: str, rows: list[tuple[str, str, list[str]]]) -> str:
     best = next(name for name, _, missing in rows if not missing)
+    if chosen in _core.isas_on_request():
+        return "named by C1X1_ISA at import"
     if chosen == best:
         return "the best of this build that this CPU runs"
     # The core alone reads the environment, once; that a better one stands idle is proof of a cap.

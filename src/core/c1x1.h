@@ -311,6 +311,8 @@ size_t c1x1_sum_piece(size_t c_in);
 size_t c1x1_plan_blocks(const c1x1_plan *plan);
 size_t c1x1_plan_tasks(const c1x1_plan *plan);
 size_t c1x1_plan_thread_bytes(const c1x1_plan *plan);
+/* Elements from row to row of the tile buffer, and of the residual beside it. */
+size_t c1x1_plan_tile_row(const c1x1_plan *plan);
 const char *c1x1_role_name(c1x1_role role);
 const char *c1x1_source_name(c1x1_source source);
 const char *c1x1_order_name(c1x1_order order);

@@ -453,10 +453,9 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
                 /* a line more than k, so that rows do not all fall into the same cache sets */
                 .a_ld = (ptrdiff_t)(kc + line),
                 .chain_ld = (ptrdiff_t)(kc / line),
-                .tile_ld = (ptrdiff_t)((plan->nc + plan->nr - 1) / plan->nr * plan->nr),
+                .tile_ld = (ptrdiff_t)c1x1_plan_tile_row(plan),
                 .workspace = run->workspace,
                 .thread_bytes = spaced(c1x1_plan_thread_bytes(plan))};
-    if (plan->unit) s.tile_ld = (ptrdiff_t)(plan->nc + C1X1_MATRIX_EDGE);
     while (1u << s.vl_log2 < kernels->vl) s.vl_log2++;
     if (plan->role == C1X1_SMALL)
         s.small = c1x1_find_small(plan->isa, plan->compute)->small[p->c_in - 1][p->c_out - 1];

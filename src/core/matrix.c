@@ -130,7 +130,8 @@ static pieces find_weights(worker *w, const block *t, const side *q) {
 
 /* Whether the unit's products of these are as exact as they should be: nothing infinite, no piece and
  * no product so small that it is lost, no sum that may overflow before it must. Exponents have a bias
- * of 127; the least product of pieces is 2^-30 of that of the values, the sum of all at most 2^27. */
+ * of 127; a product of pieces that is lost is below 2^-30 of that of the values, and a sum has at most
+ * 2^27 terms. */
 static int fits(const c1x1_range *a, const c1x1_range *b) {
     enum { LEAST = 24, BIASES = 254, MOST = 253, PIECES = 30, TERMS = 27 };
     const uint32_t a_high = a->largest >> 23, b_high = b->largest >> 23;
@@ -169,6 +170,8 @@ void c1x1_multiply_matrix(worker *w, const block *t, char *c, ptrdiff_t ldc) {
     const pieces weights = find_weights(w, t, pixels_are_n ? &a : &b);
     const size_t m_panels = panels_of(t->m), n_panels = panels_of(t->n);
     const size_t last_n = t->n - (n_panels - 1) * EDGE;
+    /* Long sums are as exact as those of the tiles only if they are cut as those are (decision 0002). */
+    const int is_exact = w->s->problem->precision == C1X1_HIGHEST;
     for (size_t k0 = 0; k0 < plan->k; k0 += plan->matrix_kc) {
         const size_t k = smaller(plan->matrix_kc, plan->k - k0);
         const pieces pixels = find_pixels(w, t, pixels_are_n ? &b : &a, k0, k);
@@ -182,7 +185,7 @@ void c1x1_multiply_matrix(worker *w, const block *t, char *c, ptrdiff_t ldc) {
                                .ldc = ldc,
                                .a_pieces = plan->a_pieces,
                                .b_pieces = plan->b_pieces,
-                               .adds = k0 > 0,
+                               .start = k0 == 0 ? C1X1_ZERO : is_exact ? C1X1_ADD : C1X1_CONTINUE,
                                .next_b = right.panel_bytes};
         const int goes_along = plan->order == C1X1_ROWS_OUTSIDE;
         for (size_t j = 0; j < (goes_along ? 1 : n_panels); j++) {

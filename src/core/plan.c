@@ -215,6 +215,11 @@ static void choose_grain(c1x1_plan *plan) {
     plan->grain = larger(smaller(wanted, c1x1_plan_blocks(plan) / shares), 1);
 }
 
+size_t c1x1_plan_tile_row(const c1x1_plan *plan) {
+    /* The unit's rows lie a multiple of a page apart less often for the gap between them. */
+    return plan->unit ? plan->nc + C1X1_MATRIX_EDGE : round_up(plan->nc, plan->nr);
+}
+
 /* What the tiles pack, and sums that wait. */
 static void size_tiles(const c1x1_view *v, c1x1_plan *plan) {
     const size_t line = 64, kc = round_up(plan->kc, C1X1_CHAINS) + 16;
@@ -228,7 +233,7 @@ static void size_tiles(const c1x1_view *v, c1x1_plan *plan) {
     plan->tile_bytes = 0;
     if (!plan->is_direct || plan->sums_wait)
         plan->tile_bytes = (plan->sums_wait ? plan->chains : 1) * plan->mc *
-                           round_up(plan->nc, plan->nr) * v->size;
+                           c1x1_plan_tile_row(plan) * v->size;
     plan->a_bytes = round_up(plan->a_bytes, line);
     plan->b_bytes = round_up(plan->b_bytes, line);
     plan->tile_bytes = round_up(plan->tile_bytes, line);
@@ -241,7 +246,7 @@ static void size_workspace(const c1x1_view *v, c1x1_plan *plan) {
     else
         size_tiles(v, plan);
     if (!plan->is_direct && v->problem->epilogue.residual)
-        plan->residual_bytes = round_up(plan->mc * round_up(plan->nc, plan->nr) * v->size, line);
+        plan->residual_bytes = round_up(plan->mc * c1x1_plan_tile_row(plan) * v->size, line);
     if (v->problem->nodata.is_given)
         plan->flag_bytes = round_up(c1x1_pixels_are_n(plan->role) ? plan->nc : plan->mc, line);
 }

@@ -7,7 +7,7 @@
 static const double RESULT_PASS = 0.1;  /* cycles per result, for every block of k */
 static const double STREAM_BYTES = 8;   /* per cycle, of weights beyond L2 */
 static const double STORE_STRIDED = 2.2; /* as in choose.c */
-static const size_t L1_PIECES = 36 << 10;     /* bytes of a panel for one block of k */
+static const size_t L1_PIECES = 30 << 10;     /* bytes of a panel for one block of k */
 static const size_t PIXELS_OF_PASS = 256;     /* that share one pass over weights beyond L2 */
 static const size_t PIXELS_ALONG = 128;       /* of planes, which are read in runs */
 static const size_t CUT_WEIGHTS = 768 << 10;  /* bytes that each thread may cut for one call */
@@ -157,7 +157,7 @@ void c1x1_plan_matrix(const c1x1_view *v, const c1x1_choice *c, const c1x1_machi
 }
 
 void c1x1_size_matrix(c1x1_plan *plan) {
-    const size_t line = 64, columns = round_up(plan->nc, EDGE) + EDGE;
+    const size_t line = 64;
     const size_t stage = (plan->matrix_kc + EDGE) * EDGE * sizeof(float);
     const size_t tiles = EDGE * (plan->kc + 2 * C1X1_CHAINS) * sizeof(float);
     const int pixels_are_n = c1x1_pixels_are_n(plan->role);
@@ -167,7 +167,7 @@ void c1x1_size_matrix(c1x1_plan *plan) {
     const size_t b = divide_up(plan->nc, EDGE) * c1x1_matrix_bytes(b_k, plan->b_pieces) + stage;
     plan->a_bytes = round_up(larger(plan->a == C1X1_PREPACKED ? 0 : a, tiles), line);
     plan->b_bytes = round_up(larger(plan->b == C1X1_PREPACKED ? 0 : b, tiles + plan->kc * plan->nr * sizeof(float)), line);
-    plan->tile_bytes = plan->is_direct ? 0 : round_up(plan->mc * columns * sizeof(float), line);
+    plan->tile_bytes = plan->is_direct ? 0 : round_up(plan->mc * c1x1_plan_tile_row(plan) * sizeof(float), line);
     plan->range_bytes = round_up(
         (divide_up(plan->mc, EDGE) + divide_up(plan->nc, EDGE)) * sizeof(c1x1_range), line);
 }

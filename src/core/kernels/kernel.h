@@ -176,7 +176,7 @@ typedef struct {
     float *c;
     ptrdiff_t ldc;
     unsigned a_pieces, b_pieces;
-    int adds;                             /* to what c holds; else c need not be readable */
+    c1x1_start start;                     /* as of a tile: ADD sums from zero first */
     size_t more;                          /* blocks to the right, all full but the last */
     size_t last_n, next_b;                /* columns of that, bytes from a b to the next */
 } c1x1_matrix_block;

@@ -13,8 +13,10 @@
 
 #include <immintrin.h>
 
+#ifdef __AVX512F__ /* a test builds this file without, to run it where AVX-512 is missing */
 #define matrix_max(a, b) ((c1x1_words)_mm512_max_epu32((__m512i)(a), (__m512i)(b)))
 #define matrix_min(a, b) ((c1x1_words)_mm512_min_epu32((__m512i)(a), (__m512i)(b)))
+#endif
 #include "matrix_split.inc"
 
 typedef struct {
@@ -58,6 +60,17 @@ static void amx_configure(size_t m, size_t n) {
     if (has_below) _tile_dpbf16ps(2, 5, 6);                                 \
     if (has_below && has_right) _tile_dpbf16ps(3, 5, 7);
 
+/* Sums of a block of k to those before them. */
+static void amx_add(const c1x1_matrix_block *t, size_t n, const float *sums, float *c) {
+    for (size_t i = 0; i < t->m; i++, sums += C1X1_MATRIX_EDGE, c += t->ldc) {
+        if (n == C1X1_MATRIX_EDGE) {
+            for (size_t j = 0; j < C1X1_MATRIX_EDGE; j++) c[j] += sums[j];
+        } else {
+            for (size_t j = 0; j < n; j++) c[j] += sums[j];
+        }
+    }
+}
+
 /* The four tiles of c, as the block has them. */
 #define AMX_EACH(what)                                                      \
     what(0, c);                                                             \
@@ -69,11 +82,15 @@ static void amx_configure(size_t m, size_t n) {
 #define AMX_STORE(tile, at) _tile_stored(tile, at, ldc * (ptrdiff_t)sizeof(float))
 
 #define AMX_BLOCK(A, B)                                                                           \
-    SPLIT_INLINE void amx_block_##A##_##B(const c1x1_matrix_block *t, const char *b, float *c,    \
+    SPLIT_INLINE void amx_block_##A##_##B(const c1x1_matrix_block *t, size_t n, const char *b, float *c, \
                                           const int has_below, const int has_right) {             \
         const char *a = t->a;                                                                     \
-        const ptrdiff_t ldc = t->ldc;                                                             \
-        if (t->adds) {                                                                            \
+        float sums[C1X1_MATRIX_EDGE * C1X1_MATRIX_EDGE] __attribute__((aligned(64)));             \
+        float *const to = c;                                                                      \
+        const int adds = t->start == C1X1_ADD;                                                    \
+        const ptrdiff_t ldc = adds ? C1X1_MATRIX_EDGE : t->ldc;                                   \
+        if (adds) c = sums;                                                                       \
+        if (t->start == C1X1_CONTINUE) {                                                                            \
             AMX_EACH(AMX_LOAD)                                                                    \
         } else {                                                                                  \
             AMX_EACH(AMX_ZERO)                                                                    \
@@ -84,17 +101,18 @@ static void amx_configure(size_t m, size_t n) {
             b += B * 2 * C1X1_MATRIX_TILE;                                                        \
         }                                                                                         \
         AMX_EACH(AMX_STORE)                                                                       \
+        if (adds) amx_add(t, n, sums, to);                                                        \
     }                                                                                             \
     static void amx_block_of_##A##_##B(const c1x1_matrix_block *t, size_t n, const char *b,       \
                                        float *c) {                                                \
         if (t->m > TILE_ROWS && n > LANES)                                                        \
-            amx_block_##A##_##B(t, b, c, 1, 1);                                                   \
+            amx_block_##A##_##B(t, n, b, c, 1, 1);                                                   \
         else if (t->m > TILE_ROWS)                                                                \
-            amx_block_##A##_##B(t, b, c, 1, 0);                                                   \
+            amx_block_##A##_##B(t, n, b, c, 1, 0);                                                   \
         else if (n > LANES)                                                                       \
-            amx_block_##A##_##B(t, b, c, 0, 1);                                                   \
+            amx_block_##A##_##B(t, n, b, c, 0, 1);                                                   \
         else                                                                                      \
-            amx_block_##A##_##B(t, b, c, 0, 0);                                                   \
+            amx_block_##A##_##B(t, n, b, c, 0, 0);                                                   \
     }
 C1X1_FOR_EACH_PIECES(AMX_BLOCK)
 

@@ -1,0 +1,119 @@
+/* check.c - the kernels of x86_amx beside those of emulated_amx: the same bits, for every size of a block,
+ * every number of pieces, and nothing touched beside.
+ *
+ * On a CPU with AMX its instructions run; elsewhere trap.c emulates them, if the first argument is
+ * "emulate". Exit status 77: neither. */
+#define _GNU_SOURCE
+#include "kernels/kernel.h"
+#include "trap.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+extern const c1x1_isa c1x1_isa_x86_amx, c1x1_isa_emulated_amx;
+
+enum { PAGE = 4096, EDGE = C1X1_MATRIX_EDGE };
+static unsigned long cases, failures;
+
+/* `bytes` that end where a page begins that must not be touched. */
+static void *guarded(size_t bytes) {
+    const size_t pages = (bytes + PAGE - 1) / PAGE;
+    char *at = mmap(NULL, (pages + 1) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED || mprotect(at + pages * PAGE, PAGE, PROT_NONE) != 0) exit(2);
+    return at + pages * PAGE - bytes;
+}
+
+static void fail(const char *what, size_t m, size_t n, size_t k, unsigned a, unsigned b) {
+    failures++;
+    printf("%s differs: m %zu n %zu k %zu pieces %u %u\n", what, m, n, k, a, b);
+}
+
+static uint32_t state = 1;
+static float number(void) {
+    state = state * 1664525u + 1013904223u;
+    const float v = (float)(int32_t)state / 65536.0f;
+    return state >> 24 & 1 ? v : v * 1e-9f;
+}
+
+static void check_split(size_t count, size_t k, unsigned pieces, int is_rows) {
+    const ptrdiff_t ld = (ptrdiff_t)(is_rows ? k : count);
+    float *source = guarded(count * k * sizeof *source);
+    for (size_t i = 0; i < count * k; i++) source[i] = i % 7 ? number() : 0;
+    const size_t bytes = c1x1_matrix_bytes(k, pieces);
+    char *to[2] = {guarded(bytes), guarded(bytes)};
+    c1x1_range range[2] = {{UINT32_MAX, 0}, {UINT32_MAX, 0}};
+    const c1x1_isa *isa[2] = {&c1x1_isa_x86_amx, &c1x1_isa_emulated_amx};
+    for (int i = 0; i < 2; i++) {
+        const c1x1_split split = {count, k, source, ld, to[i], pieces, &range[i]};
+        (is_rows ? isa[i]->matrix->split_rows : isa[i]->matrix->split_columns)(&split);
+    }
+    cases++;
+    if (memcmp(to[0], to[1], bytes) || memcmp(&range[0], &range[1], sizeof range[0]))
+        fail(is_rows ? "split_rows" : "split_columns", count, count, k, pieces, pieces);
+}
+
+static void check_multiply(size_t m, size_t n, size_t k, unsigned a_pieces, unsigned b_pieces,
+                           size_t more, c1x1_start start) {
+    const size_t columns = more * EDGE + n, ldc = columns + 5;
+    const size_t a_bytes = c1x1_matrix_bytes(k, a_pieces), b_bytes = c1x1_matrix_bytes(k, b_pieces);
+    const size_t c_count = (m - 1) * ldc + columns;
+    char *a = guarded(a_bytes), *b = guarded(b_bytes * (more + 1));
+    float *c[2] = {guarded(c_count * sizeof(float)), guarded(c_count * sizeof(float))};
+    const c1x1_isa *isa[2] = {&c1x1_isa_x86_amx, &c1x1_isa_emulated_amx};
+    float *rows = guarded(EDGE * k * sizeof *rows), *panel = guarded(EDGE * k * sizeof *panel);
+    c1x1_range range = {UINT32_MAX, 0};
+    for (size_t i = 0; i < EDGE * k; i++) rows[i] = number();
+    const c1x1_split split_a = {m, k, rows, (ptrdiff_t)k, a, a_pieces, &range};
+    isa[1]->matrix->split_rows(&split_a);
+    for (size_t j = 0; j <= more; j++) {
+        for (size_t i = 0; i < EDGE * k; i++) panel[i] = number();
+        const c1x1_split split_b = {j < more ? EDGE : n, k, panel, EDGE, b + j * b_bytes, b_pieces, &range};
+        isa[1]->matrix->split_columns(&split_b);
+    }
+    for (size_t i = 0; i < c_count; i++) c[0][i] = c[1][i] = number();
+    for (int i = 0; i < 2; i++) {
+        const c1x1_matrix_block block = {.m = m, .n = EDGE, .k = k, .a = a, .b = b, .c = c[i],
+                                         .ldc = (ptrdiff_t)ldc, .a_pieces = a_pieces,
+                                         .b_pieces = b_pieces, .start = start, .more = more,
+                                         .last_n = n, .next_b = b_bytes};
+        isa[i]->matrix->multiply(&block);
+    }
+    cases++;
+    if (memcmp(c[0], c[1], c_count * sizeof(float))) fail("multiply", m, n, k, a_pieces, b_pieces);
+    if (amx_trapped && !amx_is_released()) fail("the state of tiles", m, n, k, a_pieces, b_pieces);
+}
+
+static int has_amx(void) {
+    unsigned long permitted = 0;
+    syscall(SYS_arch_prctl, 0x1023, 18);
+    return syscall(SYS_arch_prctl, 0x1022, &permitted) == 0 && permitted >> 18 & 1;
+}
+
+int main(int argc, char **argv) {
+    if (argc > 1 && strcmp(argv[1], "emulate") == 0)
+        amx_trap();
+    else if (!has_amx())
+        return 77;
+    for (size_t count = 1; count <= EDGE; count++)
+        for (unsigned pieces = 1; pieces <= C1X1_MATRIX_PIECES; pieces++)
+            for (size_t k = 1; k <= 67; k += 6) {
+                check_split(count, k, pieces, 1);
+                check_split(count, k, pieces, 0);
+            }
+    for (size_t m = 1; m <= EDGE; m++)
+        for (size_t n = 1; n <= EDGE; n += m % 4 ? 5 : 1)
+            check_multiply(m, n, 33, 1 + (unsigned)(m + n) % 3, 1 + (unsigned)n % 3, n % 3, m % 3 == 0 ? C1X1_ADD : m % 3 == 1 ? C1X1_ZERO : C1X1_CONTINUE);
+    for (unsigned a = 1; a <= C1X1_MATRIX_PIECES; a++)
+        for (unsigned b = 1; b <= C1X1_MATRIX_PIECES; b++)
+            for (c1x1_start start = C1X1_ZERO; start <= C1X1_CONTINUE; start++)
+                for (size_t n = 9; n <= 25; n += 16) {
+                    check_multiply(11, n, 70, a, b, 1, start);
+                    check_multiply(27, n, 70, a, b, 1, start);
+                }
+    printf("%lu cases, %lu failures, %lu instructions emulated\n", cases, failures, amx_trapped);
+    return failures != 0;
+}
