@@ -89,7 +89,10 @@ C_ACCESSORS = {
     "c1x1_plan_blocks",
     "c1x1_plan_tasks",
     "c1x1_plan_thread_bytes",
+    "c1x1_plan_tile_row",
     "c1x1_panel_width",
+    "c1x1_matrix_suits",
+    "c1x1_matrix_pieces",
     "c1x1_has_epilogue",
     "c1x1_finish_dtype",
 }

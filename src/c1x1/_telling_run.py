@@ -55,6 +55,7 @@ def tell_plan(call: Call) -> list[str]:
         f"  Kernel: {plan['isa']}, sums in {plan['compute']}; a register tile of {plan['mr']} "
         f"{rows} x {plan['nr']} {columns};",
         f"    {sides[role]}; {chains}.",
+        *_tell_unit(plan, pixels_are_columns),
         *(
             f"  The {name} are {_SOURCES[plan[key]]}{_loading(call, name, plan[key])}."
             for key, name in zip(
@@ -63,11 +64,23 @@ def tell_plan(call: Call) -> list[str]:
         ),
         *_tell_finish(call),
         f"  Work: {say_count(plan['blocks'], 'block')} of up to {plan['mc']} {rows} x {plan['nc']} "
-        f"{columns}, {plan['kc']} of {plan['k']} channels at a time;",
+        f"{columns}, {plan['matrix_kc' if plan['unit'] else 'kc']} of {plan['k']} channels at a time;",
         f"    {order}.",
         *_tell_threads(call),
     ]
     return lines + _tell_promises(call)
+
+
+def _tell_unit(plan: dict[str, Any], pixels_are_columns: bool) -> list[str]:
+    if not plan["unit"]:
+        return []
+    pieces = [plan["a_pieces"], plan["b_pieces"]]
+    x, w = reversed(pieces) if pixels_are_columns else pieces
+    return [
+        f"  Matrix unit of {plan['unit']}: it multiplies blocks of 32 x 32, each value of x cut into",
+        f"    {say_count(x, 'piece')} of bfloat16, each of w into {w}; the kernel above computes again",
+        "    what holds NaN, an infinity, or numbers too small for the unit.",
+    ]
 
 
 def _loading(call: Call, name: str, source: str) -> str:

@@ -137,8 +137,8 @@ typedef struct {
     ptrdiff_t x_channel, w_in, w_out, out_channel;
     ptrdiff_t x_group, w_group, out_group; /* set by c1x1_problem_normalise */
     c1x1_precision precision;
-    int is_reproducible; /* the same bits wherever it runs: no matrix unit */
-    const struct c1x1_weights *packed;     /* of the same w, or NULL */
+    int is_reproducible;               /* the same bits wherever it runs: no matrix unit */
+    const struct c1x1_weights *packed; /* of the same w, or NULL */
 } c1x1_problem;
 
 /* Whether more than a bias is asked for. */
@@ -174,7 +174,7 @@ enum {
     C1X1_HAS_AVX2 = 1 << 1,
     C1X1_HAS_AVX512 = 1 << 2, /* F, BW, DQ, VL and the OS saves the state */
     C1X1_HAS_NEON = 1 << 3,
-    C1X1_HAS_AMX = 1 << 4,  /* tiles of bfloat16 and the OS saves them; asks for permission first */
+    C1X1_HAS_AMX = 1 << 4, /* tiles of bfloat16 and the OS saves them; asks for permission first */
     C1X1_ON_REQUEST = 1 << 5 /* no CPU's: a row that runs only when it is named */
 };
 
@@ -278,17 +278,19 @@ typedef struct c1x1_plan {
     int fetches_c;   /* results lie beyond L2: their lines are fetched ahead */
     unsigned mr, nr; /* the register tile, in elements */
     unsigned chains; /* running sums per result: 1 or 16 (canonical order) */
-    const struct c1x1_isa *unit; /* whose matrix unit multiplies, or NULL. What that cannot do is left
-                                    to the tiles of `isa`. */
+    const struct c1x1_isa
+        *unit; /* whose matrix unit multiplies, or NULL. What that cannot do is left
+                  to the tiles of `isa`. */
     unsigned a_pieces, b_pieces; /* that a matrix unit multiplies */
-    size_t m, n, k;  /* of one outer step */
+    size_t m, n, k;              /* of one outer step */
     size_t mc, nc, kc;
     size_t matrix_kc;                 /* of k, that the matrix unit takes at once */
     size_t piece;                     /* of k, summed from zero: a function of k alone */
     int sums_wait;                    /* sixteen sums of each result, for further blocks of k */
     size_t outer, m_blocks, n_blocks; /* blocks = outer * m_blocks * n_blocks */
     size_t grain;                     /* blocks that a thread takes at once: a task */
-    size_t a_bytes, b_bytes, tile_bytes, residual_bytes, range_bytes, flag_bytes; /* workspace of one thread */
+    size_t a_bytes, b_bytes, tile_bytes, residual_bytes, range_bytes,
+        flag_bytes; /* workspace of one thread */
     int threads;
 } c1x1_plan;
 

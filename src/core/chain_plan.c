@@ -55,7 +55,8 @@ static void connect(c1x1_chain *chain, int i) {
     const ptrdiff_t pixels = (ptrdiff_t)chain->pixels;
     l->x = l->out = SOMEWHERE;
     l->overlap = C1X1_APART;
-    l->is_reproducible = 1; /* threads choose the blocks, on which a matrix unit's bits would depend */
+    l->is_reproducible =
+        1; /* threads choose the blocks, on which a matrix unit's bits would depend */
     l->dims = 1;
     l->dim[0].size = chain->pixels;
     l->dim[0].x_stride = chain->is_planar ? x_size : (ptrdiff_t)in_bytes(l);

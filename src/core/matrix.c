@@ -30,14 +30,14 @@ typedef struct {
 
 static side side_a(const worker *w, const block *t) {
     const c1x1_plan *plan = w->s->plan;
-    return (side){t->m0, t->m, plan->a_pieces, !c1x1_pixels_are_n(plan->role), 1, plan->a,
-                  w->a,  w->ranges};
+    return (side){t->m0, t->m,    plan->a_pieces, !c1x1_pixels_are_n(plan->role),
+                  1,     plan->a, w->a,           w->ranges};
 }
 
 static side side_b(const worker *w, const block *t) {
     const c1x1_plan *plan = w->s->plan;
-    return (side){t->n0,   t->n, plan->b_pieces, c1x1_pixels_are_n(plan->role), 0, plan->b, w->b,
-                  w->ranges + panels_of(plan->mc)};
+    return (side){t->n0, t->n,    plan->b_pieces, c1x1_pixels_are_n(plan->role),
+                  0,     plan->b, w->b,           w->ranges + panels_of(plan->mc)};
 }
 
 /* Rows (columns) `first` .. of a panel as the kernel reads them: in the caller's array, or loaded. */
@@ -175,7 +175,8 @@ void c1x1_multiply_matrix(worker *w, const block *t, char *c, ptrdiff_t ldc) {
     for (size_t k0 = 0; k0 < plan->k; k0 += plan->matrix_kc) {
         const size_t k = smaller(plan->matrix_kc, plan->k - k0);
         const pieces pixels = find_pixels(w, t, pixels_are_n ? &b : &a, k0, k);
-        const pieces left = pixels_are_n ? weights : pixels, right = pixels_are_n ? pixels : weights;
+        const pieces left = pixels_are_n ? weights : pixels,
+                     right = pixels_are_n ? pixels : weights;
         const char *from_a = left.base, *from_b = right.base;
         if (pixels_are_n)
             from_a += c1x1_matrix_bytes(k0, plan->a_pieces);
@@ -185,7 +186,9 @@ void c1x1_multiply_matrix(worker *w, const block *t, char *c, ptrdiff_t ldc) {
                                .ldc = ldc,
                                .a_pieces = plan->a_pieces,
                                .b_pieces = plan->b_pieces,
-                               .start = k0 == 0 ? C1X1_ZERO : is_exact ? C1X1_ADD : C1X1_CONTINUE,
+                               .start = k0 == 0    ? C1X1_ZERO
+                                        : is_exact ? C1X1_ADD
+                                                   : C1X1_CONTINUE,
                                .next_b = right.panel_bytes};
         const int goes_along = plan->order == C1X1_ROWS_OUTSIDE;
         for (size_t j = 0; j < (goes_along ? 1 : n_panels); j++) {
@@ -234,7 +237,8 @@ c1x1_pieces *c1x1_cut_weights(const c1x1_problem *p, const c1x1_matrix_kernels *
     const ptrdiff_t ld = are_rows ? (ptrdiff_t)p->c_in : EDGE;
     for (size_t i = 0; i < all; i++) {
         const size_t first = i % panels * EDGE, n = smaller(EDGE, p->c_out - first);
-        const char *from = p->w + (ptrdiff_t)(i / panels) * p->w_group + (ptrdiff_t)first * p->w_out;
+        const char *from =
+            p->w + (ptrdiff_t)(i / panels) * p->w_group + (ptrdiff_t)first * p->w_out;
         const c1x1_copy as_rows = {n, p->c_in, p->w_out, p->w_in, ld};
         const c1x1_copy as_columns = {p->c_in, n, p->w_in, p->w_out, ld};
         load(rows, from, are_rows ? &as_rows : &as_columns);

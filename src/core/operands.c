@@ -43,7 +43,7 @@ static void look_up(const shared *s, char *to, const char *from, const c1x1_copy
 
 /* Pixels first .. first + count, channels k0 .. k0 + k. As rows, or as columns of one panel. */
 void c1x1_load_pixels(const shared *s, const block *t, size_t first, size_t count, size_t k0,
-                        size_t k, char *to, ptrdiff_t ld, int as_rows) {
+                      size_t k, char *to, ptrdiff_t ld, int as_rows) {
     const c1x1_problem *p = s->problem;
     for (size_t done = 0; done < count;) {
         const segment g = c1x1_segment_at(s, first + done, count - done);
@@ -86,7 +86,8 @@ operand c1x1_pack_a(worker *w, const block *t, size_t k0, size_t k) {
     const c1x1_problem *p = s->problem;
     const operand packed = {w->a, s->a_ld, 0, 0};
     if (!c1x1_pixels_are_n(s->plan->role)) {
-        if (!c1x1_holds_pixels(w, t, t->m0, k0)) c1x1_load_pixels(s, t, t->m0, t->m, k0, k, w->a, s->a_ld, 1);
+        if (!c1x1_holds_pixels(w, t, t->m0, k0))
+            c1x1_load_pixels(s, t, t->m0, t->m, k0, k, w->a, s->a_ld, 1);
         return packed;
     }
     const char *from = t->w + (ptrdiff_t)t->m0 * p->w_out + (ptrdiff_t)k0 * p->w_in;

@@ -232,8 +232,8 @@ static void size_tiles(const c1x1_view *v, c1x1_plan *plan) {
                                                : round_up(plan->nc, plan->nr) * plan->kc * v->size;
     plan->tile_bytes = 0;
     if (!plan->is_direct || plan->sums_wait)
-        plan->tile_bytes = (plan->sums_wait ? plan->chains : 1) * plan->mc *
-                           c1x1_plan_tile_row(plan) * v->size;
+        plan->tile_bytes =
+            (plan->sums_wait ? plan->chains : 1) * plan->mc * c1x1_plan_tile_row(plan) * v->size;
     plan->a_bytes = round_up(plan->a_bytes, line);
     plan->b_bytes = round_up(plan->b_bytes, line);
     plan->tile_bytes = round_up(plan->tile_bytes, line);
@@ -295,7 +295,8 @@ static int choose_threads(const c1x1_view *v, int limit) {
 /* The tiles for what a matrix unit leaves: as wide as its blocks are, where that can be. */
 static void choose_rest(const c1x1_kernels *kernels, c1x1_choice *c) {
     c->nv = C1X1_MAX_NV;
-    while (c->nv > 1 && (c->nv * kernels->vl > C1X1_MATRIX_EDGE || kernels->mr[c->nv] == 0)) c->nv--;
+    while (c->nv > 1 && (c->nv * kernels->vl > C1X1_MATRIX_EDGE || kernels->mr[c->nv] == 0))
+        c->nv--;
     c->mr = kernels->mr[c->nv];
 }
 
@@ -307,7 +308,8 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     c1x1_view v = c1x1_look_at(p, kernels);
     v.small = c1x1_find_small(machine->isa, p->compute);
     c1x1_choice c = c1x1_choose(&v);
-    const int is_matrix = v.chains == 1 && c.role != C1X1_SMALL && c1x1_matrix_wins(&v, &c, machine);
+    const int is_matrix =
+        v.chains == 1 && c.role != C1X1_SMALL && c1x1_matrix_wins(&v, &c, machine);
     if (is_matrix) choose_rest(kernels, &c);
     const size_t run = c.is_gathered ? v.pixels : v.run;
     const int pixels_are_m = !c1x1_pixels_are_n(c.role);

@@ -4,15 +4,15 @@
  * same call gives the same bits. Constants: decision 0012. */
 #include "plan.h"
 
-static const double RESULT_PASS = 0.1;  /* cycles per result, for every block of k */
-static const double STREAM_BYTES = 8;   /* per cycle, of weights beyond L2 */
-static const double STORE_STRIDED = 2.2; /* as in choose.c */
-static const size_t L1_PIECES = 30 << 10;     /* bytes of a panel for one block of k */
-static const size_t PIXELS_OF_PASS = 256;     /* that share one pass over weights beyond L2 */
-static const size_t PIXELS_ALONG = 128;       /* of planes, which are read in runs */
-static const size_t CUT_WEIGHTS = 768 << 10;  /* bytes that each thread may cut for one call */
-static const size_t TILE_BUFFER = 160 << 10;  /* bytes of sums that wait for the store stage */
-static const size_t FEWEST = 16;              /* channels in or out worth a tile */
+static const double RESULT_PASS = 0.1;       /* cycles per result, for every block of k */
+static const double STREAM_BYTES = 8;        /* per cycle, of weights beyond L2 */
+static const double STORE_STRIDED = 2.2;     /* as in choose.c */
+static const size_t L1_PIECES = 30 << 10;    /* bytes of a panel for one block of k */
+static const size_t PIXELS_OF_PASS = 256;    /* that share one pass over weights beyond L2 */
+static const size_t PIXELS_ALONG = 128;      /* of planes, which are read in runs */
+static const size_t CUT_WEIGHTS = 768 << 10; /* bytes that each thread may cut for one call */
+static const size_t TILE_BUFFER = 160 << 10; /* bytes of sums that wait for the store stage */
+static const size_t FEWEST = 16;             /* channels in or out, and pixels, worth a tile */
 
 enum { EDGE = C1X1_MATRIX_EDGE };
 
@@ -63,8 +63,8 @@ static unsigned products(unsigned a, unsigned b) {
 static const c1x1_pieces *cut_before(const c1x1_problem *p, const c1x1_isa *unit, c1x1_role role) {
     const c1x1_pieces *pieces = p->packed ? p->packed->pieces : NULL;
     const int fits = pieces && pieces->kernels == unit->matrix && pieces->count == w_pieces(p) &&
-                     pieces->are_rows == c1x1_pixels_are_n(role) &&
-                     p->packed->c_in == p->c_in && p->packed->c_out == p->c_out;
+                     pieces->are_rows == c1x1_pixels_are_n(role) && p->packed->c_in == p->c_in &&
+                     p->packed->c_out == p->c_out;
     return fits ? pieces : NULL;
 }
 
@@ -75,7 +75,8 @@ static size_t channels_at_once(const c1x1_problem *p) {
 }
 
 static size_t block_of_k(size_t k, unsigned pieces) {
-    const size_t fits = L1_PIECES / (EDGE * pieces * sizeof(uint16_t)) / C1X1_MATRIX_K * C1X1_MATRIX_K;
+    const size_t fits =
+        L1_PIECES / (EDGE * pieces * sizeof(uint16_t)) / C1X1_MATRIX_K * C1X1_MATRIX_K;
     return round_up(divide_up(k, divide_up(k, fits)), C1X1_MATRIX_K);
 }
 
@@ -88,6 +89,7 @@ int c1x1_matrix_wins(const c1x1_view *v, const c1x1_choice *c, const c1x1_machin
     const c1x1_problem *p = v->problem;
     const c1x1_isa *unit = machine->isa;
     if (!unit->matrix || !c1x1_matrix_suits(p) || p->overlap != C1X1_APART) return 0;
+    if (v->pixels < FEWEST) return 0;
     const c1x1_matrix_kernels *kernels = unit->matrix;
     const int is_cut = cut_before(p, unit, c->role) != NULL;
     const size_t panel = c1x1_matrix_bytes(p->c_in, w_pieces(p));
@@ -98,7 +100,8 @@ int c1x1_matrix_wins(const c1x1_view *v, const c1x1_choice *c, const c1x1_machin
     const double m = pixels_are_n ? channels : pixels;
     const size_t run = pixels_are_n ? (c->is_gathered ? v->pixels : v->run) : p->c_out;
     const double n = (double)round_up(run, EDGE / 2) * (pixels_are_n ? pixels / (double)run : 1);
-    const double tiles = m / (EDGE / 2) * n / (EDGE / 2) * (double)divide_up(p->c_in, C1X1_MATRIX_K);
+    const double tiles =
+        m / (EDGE / 2) * n / (EDGE / 2) * (double)divide_up(p->c_in, C1X1_MATRIX_K);
     const double n_blocks = is_cut ? 1 : (double)divide_up(p->c_out, channels_at_once(p));
     const double k_blocks = (double)divide_up(p->c_in, block_of_k(p->c_in, x_pieces(p)));
     const double bytes = (double)panel * (double)divide_up(p->c_out, EDGE);
@@ -108,20 +111,22 @@ int c1x1_matrix_wins(const c1x1_view *v, const c1x1_choice *c, const c1x1_machin
     if (!is_cut) cost += k * channels * kernels->cycles_per_split;
     if (!c->is_direct) cost += pixels * channels * STORE_STRIDED;
     if (bytes > (double)machine->l2_bytes)
-        cost += bytes / STREAM_BYTES * (v->pixels > PIXELS_OF_PASS ? pixels / (double)PIXELS_OF_PASS : 1);
+        cost += bytes / STREAM_BYTES *
+                (v->pixels > PIXELS_OF_PASS ? pixels / (double)PIXELS_OF_PASS : 1);
     return cost < c->cost;
 }
 
 /* Pixels of a block: a panel of them stays in L1 while all weights pass, or where those lie beyond L2
  * the other way round. */
-static size_t pixels_of_block(const c1x1_plan *plan, size_t weight_bytes, const c1x1_machine *machine,
-                              size_t pixels) {
+static size_t pixels_of_block(const c1x1_plan *plan, size_t weight_bytes,
+                              const c1x1_machine *machine, size_t pixels) {
     const int is_streamed = weight_bytes > machine->l2_bytes / 4 * 3;
-    size_t want = is_streamed                       ? PIXELS_OF_PASS
+    size_t want = is_streamed                     ? PIXELS_OF_PASS
                   : c1x1_pixels_are_n(plan->role) ? PIXELS_ALONG
                                                   : EDGE;
     const size_t channels = c1x1_pixels_are_n(plan->role) ? plan->mc : plan->nc;
-    const size_t share = plan->threads > 1 ? pixels * plan->outer / (2 * (size_t)plan->threads) : want;
+    const size_t share =
+        plan->threads > 1 ? pixels * plan->outer / (2 * (size_t)plan->threads) : want;
     want = smaller(want, larger(share, 1));
     if (!plan->is_direct) want = smaller(want, TILE_BUFFER / (channels * sizeof(float)));
     return smaller(round_up(larger(want / EDGE, 1) * EDGE, EDGE), round_up(pixels, EDGE));
@@ -146,7 +151,8 @@ void c1x1_plan_matrix(const c1x1_view *v, const c1x1_choice *c, const c1x1_machi
     plan->a_pieces = pixels_are_n ? w_pieces(p) : x_pieces(p);
     plan->b_pieces = pixels_are_n ? x_pieces(p) : w_pieces(p);
     plan->matrix_kc = block_of_k(p->c_in, x_pieces(p));
-    const size_t weight_bytes = c1x1_matrix_bytes(p->c_in, w_pieces(p)) * divide_up(smaller(channels, p->c_out), EDGE);
+    const size_t weight_bytes =
+        c1x1_matrix_bytes(p->c_in, w_pieces(p)) * divide_up(smaller(channels, p->c_out), EDGE);
     size_t *channel_block = pixels_are_n ? &plan->mc : &plan->nc;
     size_t *pixel_block = pixels_are_n ? &plan->nc : &plan->mc;
     const size_t run = pixels_are_n ? plan->n : plan->m;
@@ -166,8 +172,11 @@ void c1x1_size_matrix(c1x1_plan *plan) {
     const size_t a = divide_up(plan->mc, EDGE) * c1x1_matrix_bytes(a_k, plan->a_pieces) + stage;
     const size_t b = divide_up(plan->nc, EDGE) * c1x1_matrix_bytes(b_k, plan->b_pieces) + stage;
     plan->a_bytes = round_up(larger(plan->a == C1X1_PREPACKED ? 0 : a, tiles), line);
-    plan->b_bytes = round_up(larger(plan->b == C1X1_PREPACKED ? 0 : b, tiles + plan->kc * plan->nr * sizeof(float)), line);
-    plan->tile_bytes = plan->is_direct ? 0 : round_up(plan->mc * c1x1_plan_tile_row(plan) * sizeof(float), line);
+    plan->b_bytes = round_up(
+        larger(plan->b == C1X1_PREPACKED ? 0 : b, tiles + plan->kc * plan->nr * sizeof(float)),
+        line);
+    plan->tile_bytes =
+        plan->is_direct ? 0 : round_up(plan->mc * c1x1_plan_tile_row(plan) * sizeof(float), line);
     plan->range_bytes = round_up(
         (divide_up(plan->mc, EDGE) + divide_up(plan->nc, EDGE)) * sizeof(c1x1_range), line);
 }

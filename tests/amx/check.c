@@ -22,7 +22,8 @@ static unsigned long cases, failures;
 /* `bytes` that end where a page begins that must not be touched. */
 static void *guarded(size_t bytes) {
     const size_t pages = (bytes + PAGE - 1) / PAGE;
-    char *at = mmap(NULL, (pages + 1) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *at =
+        mmap(NULL, (pages + 1) * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED || mprotect(at + pages * PAGE, PAGE, PROT_NONE) != 0) exit(2);
     return at + pages * PAGE - bytes;
 }
@@ -71,15 +72,25 @@ static void check_multiply(size_t m, size_t n, size_t k, unsigned a_pieces, unsi
     isa[1]->matrix->split_rows(&split_a);
     for (size_t j = 0; j <= more; j++) {
         for (size_t i = 0; i < EDGE * k; i++) panel[i] = number();
-        const c1x1_split split_b = {j < more ? EDGE : n, k, panel, EDGE, b + j * b_bytes, b_pieces, &range};
+        const c1x1_split split_b = {j < more ? EDGE : n, k,        panel, EDGE,
+                                    b + j * b_bytes,     b_pieces, &range};
         isa[1]->matrix->split_columns(&split_b);
     }
     for (size_t i = 0; i < c_count; i++) c[0][i] = c[1][i] = number();
     for (int i = 0; i < 2; i++) {
-        const c1x1_matrix_block block = {.m = m, .n = EDGE, .k = k, .a = a, .b = b, .c = c[i],
-                                         .ldc = (ptrdiff_t)ldc, .a_pieces = a_pieces,
-                                         .b_pieces = b_pieces, .start = start, .more = more,
-                                         .last_n = n, .next_b = b_bytes};
+        const c1x1_matrix_block block = {.m = m,
+                                         .n = EDGE,
+                                         .k = k,
+                                         .a = a,
+                                         .b = b,
+                                         .c = c[i],
+                                         .ldc = (ptrdiff_t)ldc,
+                                         .a_pieces = a_pieces,
+                                         .b_pieces = b_pieces,
+                                         .start = start,
+                                         .more = more,
+                                         .last_n = n,
+                                         .next_b = b_bytes};
         isa[i]->matrix->multiply(&block);
     }
     cases++;
@@ -106,7 +117,10 @@ int main(int argc, char **argv) {
             }
     for (size_t m = 1; m <= EDGE; m++)
         for (size_t n = 1; n <= EDGE; n += m % 4 ? 5 : 1)
-            check_multiply(m, n, 33, 1 + (unsigned)(m + n) % 3, 1 + (unsigned)n % 3, n % 3, m % 3 == 0 ? C1X1_ADD : m % 3 == 1 ? C1X1_ZERO : C1X1_CONTINUE);
+            check_multiply(m, n, 33, 1 + (unsigned)(m + n) % 3, 1 + (unsigned)n % 3, n % 3,
+                           m % 3 == 0   ? C1X1_ADD
+                           : m % 3 == 1 ? C1X1_ZERO
+                                        : C1X1_CONTINUE);
     for (unsigned a = 1; a <= C1X1_MATRIX_PIECES; a++)
         for (unsigned b = 1; b <= C1X1_MATRIX_PIECES; b++)
             for (c1x1_start start = C1X1_ZERO; start <= C1X1_CONTINUE; start++)

@@ -72,7 +72,8 @@ static void configure(const unsigned char *from) {
     for (int i = 0; i < 16; i++) {
         const int is_none = config.rows[i] == 0 && config.row_bytes[i] == 0;
         if (i >= 8 && !is_none) refuse("LDTILECFG of a tile that does not exist");
-        if (config.rows[i] > 16 || config.row_bytes[i] > 64 || (config.rows[i] == 0) != (config.row_bytes[i] == 0))
+        if (config.rows[i] > 16 || config.row_bytes[i] > 64 ||
+            (config.rows[i] == 0) != (config.row_bytes[i] == 0))
             refuse("LDTILECFG of a size that no tile has");
     }
     memset(tile, 0, sizeof tile);

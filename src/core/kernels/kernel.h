@@ -176,9 +176,9 @@ typedef struct {
     float *c;
     ptrdiff_t ldc;
     unsigned a_pieces, b_pieces;
-    c1x1_start start;                     /* as of a tile: ADD sums from zero first */
-    size_t more;                          /* blocks to the right, all full but the last */
-    size_t last_n, next_b;                /* columns of that, bytes from a b to the next */
+    c1x1_start start;      /* as of a tile: ADD sums from zero first */
+    size_t more;           /* blocks to the right, all full but the last */
+    size_t last_n, next_b; /* columns of that, bytes from a b to the next */
 } c1x1_matrix_block;
 
 typedef struct {

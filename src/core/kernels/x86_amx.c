@@ -30,7 +30,7 @@ static void amx_configure(size_t m, size_t n) {
     const size_t left = n < LANES ? n : LANES, right = n - left;
     const struct {
         size_t rows, columns;
-    } tiles[8] = {{above, left},  {above, right}, {below, left},      {below, right},
+    } tiles[8] = {{above, left},  {above, right}, {below, left},     {below, right},
                   {above, LANES}, {below, LANES}, {TILE_ROWS, left}, {TILE_ROWS, right}};
     amx_config config = {.palette = 1};
     for (int i = 0; i < 8; i++) {
