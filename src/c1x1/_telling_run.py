@@ -45,6 +45,7 @@ def tell_plan(call: Call) -> list[str]:
         if plan["order"] == "rows_outside"
         else "each column panel meets all strips of rows in turn"
     )
+    kc = plan["matrix_kc" if plan["unit"] else "kc"]
     lines = []
     if call.is_complex:
         lines.append(
@@ -64,7 +65,7 @@ def tell_plan(call: Call) -> list[str]:
         ),
         *_tell_finish(call),
         f"  Work: {say_count(plan['blocks'], 'block')} of up to {plan['mc']} {rows} x {plan['nc']} "
-        f"{columns}, {plan['matrix_kc' if plan['unit'] else 'kc']} of {plan['k']} channels at a time;",
+        f"{columns}, {kc} of {plan['k']} channels at a time;",
         f"    {order}.",
         *_tell_threads(call),
     ]
@@ -77,9 +78,9 @@ def _tell_unit(plan: dict[str, Any], pixels_are_columns: bool) -> list[str]:
     pieces = [plan["a_pieces"], plan["b_pieces"]]
     x, w = reversed(pieces) if pixels_are_columns else pieces
     return [
-        f"  Matrix unit of {plan['unit']}: it multiplies blocks of 32 x 32, each value of x cut into",
-        f"    {say_count(x, 'piece')} of bfloat16, each of w into {w}; the kernel above computes again",
-        "    what holds NaN, an infinity, or numbers too small for the unit.",
+        f"  Matrix unit of {plan['unit']}: it multiplies blocks of 32 x 32, each value of x cut",
+        f"    into {say_count(x, 'piece')} of bfloat16, each of w into {w}; the kernel above computes",
+        "    again what holds NaN, an infinity, or numbers too small for the unit.",
     ]
 
 
