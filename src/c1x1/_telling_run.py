@@ -79,8 +79,8 @@ def _tell_unit(plan: dict[str, Any], pixels_are_columns: bool) -> list[str]:
     x, w = reversed(pieces) if pixels_are_columns else pieces
     return [
         f"  Matrix unit of {plan['unit']}: it multiplies blocks of 32 x 32, each value of x cut",
-        f"    into {say_count(x, 'piece')} of bfloat16, each of w into {w}; the kernel above computes",
-        "    again what holds NaN, an infinity, or numbers too small for the unit.",
+        f"    into {say_count(x, 'piece')} of bfloat16, each of w into {w}; the kernel above",
+        "    computes again what holds NaN, an infinity, or numbers too small for the unit.",
     ]
 
 
