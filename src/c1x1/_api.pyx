@@ -71,7 +71,8 @@ cdef int settle_dtypes(c1x1_problem *p, ndarray values, ndarray w, object bias, 
     if p.compute == C1X1_COMPUTE_INT64:
         p.compute = exact_compute(
             values, w, p.c_in, bias, None if extras is None else extras.residual,
-            extras is not None and (extras.scale is not None or extras.activation != 0))
+            extras is not None and (extras.scale is not None or extras.activation != 0),
+            extras is not None and extras.table is not None)
     if p.compute == C1X1_COMPUTE_FLOAT32 and p.out_dtype == C1X1_FLOAT64:
         p.compute = C1X1_COMPUTE_FLOAT64
     return result_dtype.num
