@@ -101,7 +101,11 @@ cdef object mixed_dtype(ndarray x, ndarray w):
         return np.dtype(np.int32)
     if (a == C1X1_INT16 or a == C1X1_UINT16 or a == C1X1_INT32 or a == C1X1_INT64) and w.dtype.kind in "iu":
         return np.dtype(np.int64)
-    return np.result_type(x.dtype, w.dtype)
+    try:
+        return np.result_type(x.dtype, w.dtype)
+    except TypeError:
+        raise TypeError(f"x, or its table, has dtype {x.dtype} and w {w.dtype}, which have no dtype in common: "
+                        "pass w.astype(np.float32)") from None
 
 
 cdef object read_dtype(object dtype, str name="dtype"):

@@ -13,7 +13,8 @@ static const double TILE_STORE = 1;     /* per vector of results */
 static const double PANEL_VECTOR = 1.4; /* per vector of b fetched from beyond L1 */
 static const double PLANE_ROW = 4;      /* per row of a tile that starts on a page of its own */
 static const double COPY_DENSE = 0.3;   /* per element copied along memory */
-static const double COPY_STRIDED = 2.2; /* per element converted, transposed or scattered */
+static const double COPY_CONVERTED = 0.5; /* per element converted along memory by a converter */
+static const double COPY_STRIDED = 2.2; /* per element converted otherwise, transposed or scattered */
 static const double TINY_MACS = 20000;  /* weighing alternatives takes as long */
 static const size_t LONGEST_PACKED_ROW = 8192; /* elements; a dot cannot split k */
 
@@ -94,17 +95,27 @@ static double grid_cost(const c1x1_view *v, size_t m, size_t n, double steps, un
     return cost;
 }
 
+/* An element copied along memory, converted along memory, or scattered. */
+static double copy_of(int is_dense, int is_native, int is_converted) {
+    if (is_dense && is_native) return COPY_DENSE;
+    return is_dense && is_converted ? COPY_CONVERTED : COPY_STRIDED;
+}
+
 /* What a c1x1_choice pays to bring x in and results out through buffers. */
 static double copy_cost(const c1x1_view *v, const c1x1_choice *c) {
     const c1x1_problem *p = v->problem;
+    const c1x1_dim *last = p->dims && c->role == C1X1_PIXELS_N ? &p->dim[p->dims - 1] : NULL;
     double cost = 0, weights = 0;
     if (!c->x_in_place) {
-        const ptrdiff_t along =
-            c->role == C1X1_PIXELS_N && p->dims ? p->dim[p->dims - 1].x_stride : p->x_channel;
-        const int is_dense = v->x_is_native && c1x1_is_unit(along, v->size);
-        cost += (double)p->c_in * (is_dense ? COPY_DENSE : COPY_STRIDED);
+        const ptrdiff_t along = last ? last->x_stride : p->x_channel;
+        const int is_dense = c1x1_is_unit(along, c1x1_dtype_size(p->x_dtype));
+        cost += (double)p->c_in * copy_of(is_dense, v->x_is_native, v->x_is_converted);
     }
-    if (!c->is_direct) cost += (double)p->c_out * COPY_STRIDED;
+    if (!c->is_direct) {
+        const ptrdiff_t along = last ? last->out_stride : p->out_channel;
+        const int is_dense = c1x1_is_unit(along, c1x1_dtype_size(p->out_dtype));
+        cost += (double)p->c_out * copy_of(is_dense, 0, v->out_is_converted);
+    }
     if (c->role == C1X1_PIXELS_M && !p->packed) {
         const int is_dense = c1x1_w_is_native(v) && c1x1_is_unit(p->w_out, v->size);
         weights = (double)p->c_in * (double)p->c_out * (is_dense ? COPY_DENSE : COPY_STRIDED);

@@ -15,6 +15,7 @@ typedef struct {
     unsigned chains;
     int x_is_native; /* dtype, alignment and axis strides suit a kernel */
     int out_is_native;
+    int x_is_converted, out_is_converted; /* there is a converter for dense rows */
 } c1x1_view;
 
 /* Who is the vector side, in which tile, and what is copied. */
