@@ -215,7 +215,8 @@ def conv(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residu
     ----------
     x : array_like
         The image, or a batch of them. Any strides; never copied unless its bytes are swapped or
-        `out` overlaps it. bool, integers, float16, float32, float64, complex64 or complex128. Where
+        `out` overlaps it. bool, integers, float16, bfloat16 (of ml_dtypes), float32, float64,
+        complex64 or complex128. Where
         it or `w` is complex, `scale` is real, and there is no activation, table or nodata.
     w : array_like
         The filters. Channels last: ``(C_in, C_out)``, also with window axes ``(1, 1, C_in, C_out)``

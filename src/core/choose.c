@@ -8,14 +8,15 @@
 #include <math.h>
 
 /* Cycles, measured (decision 0005). */
-static const double TILE_CALL = 12;     /* entering and leaving a kernel */
-static const double TILE_STORE = 1;     /* per vector of results */
-static const double PANEL_VECTOR = 1.4; /* per vector of b fetched from beyond L1 */
-static const double PLANE_ROW = 4;      /* per row of a tile that starts on a page of its own */
-static const double COPY_DENSE = 0.3;   /* per element copied along memory */
+static const double TILE_CALL = 12;       /* entering and leaving a kernel */
+static const double TILE_STORE = 1;       /* per vector of results */
+static const double PANEL_VECTOR = 1.4;   /* per vector of b fetched from beyond L1 */
+static const double PLANE_ROW = 4;        /* per row of a tile that starts on a page of its own */
+static const double COPY_DENSE = 0.3;     /* per element copied along memory */
 static const double COPY_CONVERTED = 0.5; /* per element converted along memory by a converter */
-static const double COPY_STRIDED = 2.2; /* per element converted otherwise, transposed or scattered */
-static const double TINY_MACS = 20000;  /* weighing alternatives takes as long */
+static const double COPY_STRIDED =
+    2.2; /* per element converted otherwise, transposed or scattered */
+static const double TINY_MACS = 20000;         /* weighing alternatives takes as long */
 static const size_t LONGEST_PACKED_ROW = 8192; /* elements; a dot cannot split k */
 
 /* ---- what the kernels can use as it lies ---------------------------------------------------- */
@@ -148,8 +149,7 @@ unsigned c1x1_panel_width(const c1x1_machine *machine, c1x1_compute compute, siz
                           size_t c_out) {
     const c1x1_kernels *kernels = c1x1_find_kernels(machine->isa, compute, NULL);
     const c1x1_view v = {.kernels = kernels};
-    return kernels->vl *
-           best_nv(&v, c_out, (double)c1x1_steps(compute, c_in), MANY_ROWS, 0);
+    return kernels->vl * best_nv(&v, c_out, (double)c1x1_steps(compute, c_in), MANY_ROWS, 0);
 }
 
 static c1x1_choice evaluate(const c1x1_view *v, c1x1_role role, int is_gathered) {
@@ -252,9 +252,8 @@ c1x1_choice c1x1_choose(const c1x1_view *v) {
                              .nv = 1,
                              .x_in_place = v->x_is_native,
                              .is_direct = v->out_is_native && is_residual_small(v)};
-    const int is_dot =
-        v->chains > 1 || (p->compute == C1X1_COMPUTE_INT32 && p->c_out <= C1X1_MAX_DOT &&
-                          v->k > C1X1_CHAINS / 2);
+    const int is_dot = v->chains > 1 || (p->compute == C1X1_COMPUTE_INT32 &&
+                                         p->c_out <= C1X1_MAX_DOT && v->k > C1X1_CHAINS / 2);
     const c1x1_role last_role = is_dot ? C1X1_DOT : C1X1_PIXELS_M;
     c1x1_choice best = evaluate(v, last_role, 0);
     /* Nothing to gain elsewhere: no copies, full vectors. */

@@ -69,7 +69,8 @@ static inline uint16_t c1x1_float_to_bfloat(float value) {
  * was cut off, rounds as the float64 would. */
 static inline uint16_t c1x1_double_to_bfloat(double value) {
     float narrow = (float)value;
-    if (isnan(value) || (double)narrow == value || isinf(narrow)) return c1x1_float_to_bfloat(narrow);
+    if (isnan(value) || (double)narrow == value || isinf(narrow))
+        return c1x1_float_to_bfloat(narrow);
     uint32_t bits;
     memcpy(&bits, &narrow, sizeof bits);
     if (fabs((double)narrow) > fabs(value)) bits--;

@@ -242,14 +242,13 @@ static void multiply_panels(worker *w, const block *t, k_block *q) {
             q->a = c1x1_find_a(w, t, q->k0, q->k);
             q->b = c1x1_find_b(w, t, q->k0, q->k);
             if (!q->is_last)
-                q->ahead =
-                    (c1x1_ahead){from + c1x1_channel_at(s, q->k, step),
-                                 c1x1_channels(s, q->k0 + q->k, smaller(plan->kc, left - q->k)),
-                                 step};
+                q->ahead = (c1x1_ahead){
+                    from + c1x1_channel_at(s, q->k, step),
+                    c1x1_channels(s, q->k0 + q->k, smaller(plan->kc, left - q->k)), step};
             else
-                q->ahead = (c1x1_ahead){x + cols * s->load_x.size,
-                                        is_end ? 0 : c1x1_channels(s, 0, smaller(plan->kc, plan->k)),
-                                        step};
+                q->ahead = (c1x1_ahead){
+                    x + cols * s->load_x.size,
+                    is_end ? 0 : c1x1_channels(s, 0, smaller(plan->kc, plan->k)), step};
             c1x1_pack_panel(w, from, channels, cols);
             multiply_rows(w, t, q, 0, t->m, rows_of(s, cols), j, w->b);
             q->k0 += q->k;
@@ -413,13 +412,13 @@ c1x1_status c1x1_run_begin(c1x1_run_state *run, const c1x1_problem *problem,
 
 static c1x1_loader loader_of(const c1x1_plan *plan, c1x1_dtype from) {
     const c1x1_compute to = plan->compute;
-    return (c1x1_loader){.load = {c1x1_find_load(from, to, C1X1_ALONG),
-                                  c1x1_find_load(from, to, C1X1_ACROSS)},
-                         .convert = c1x1_find_load_converter(plan->isa, from, to),
-                         .size = c1x1_dtype_size(from),
-                         .packed_size = c1x1_dtype_size(c1x1_compute_dtype(to)),
-                         .makes_pairs = c1x1_pack_factor(to) > 1,
-                         .is_plain = from == c1x1_compute_dtype(to)};
+    return (c1x1_loader){
+        .load = {c1x1_find_load(from, to, C1X1_ALONG), c1x1_find_load(from, to, C1X1_ACROSS)},
+        .convert = c1x1_find_load_converter(plan->isa, from, to),
+        .size = c1x1_dtype_size(from),
+        .packed_size = c1x1_dtype_size(c1x1_compute_dtype(to)),
+        .makes_pairs = c1x1_pack_factor(to) > 1,
+        .is_plain = from == c1x1_compute_dtype(to)};
 }
 
 static c1x1_storer storer_of(const c1x1_plan *plan, c1x1_compute from, c1x1_dtype to) {

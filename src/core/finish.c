@@ -27,8 +27,7 @@ void c1x1_choose_finish(shared *s) {
     }
     const c1x1_compute finish = c1x1_finish_dtype(p);
     s->finish = c1x1_find_kernels(plan->isa, finish, NULL)->finish[e->activation];
-    if (e->residual)
-        s->load_residual = c1x1_find_load_sums(e->residual_dtype, finish);
+    if (e->residual) s->load_residual = c1x1_find_load_sums(e->residual_dtype, finish);
 }
 
 /* The epilogue's vectors from output channel `channel` of the block's group on. */
@@ -228,8 +227,8 @@ static void store_widened(const worker *w, const block *t) {
                 part.n0 += j;
                 part.n = n;
             }
-            const char *sums = w->tile + ((ptrdiff_t)i * s->tile_ld + (ptrdiff_t)j) *
-                                             (ptrdiff_t)s->size;
+            const char *sums =
+                w->tile + ((ptrdiff_t)i * s->tile_ld + (ptrdiff_t)j) * (ptrdiff_t)s->size;
             widen(s, (double *)(void *)w->wide, sums, m, n, s->tile_ld);
             finish_sums(w, &part, w->wide, (ptrdiff_t)n);
             store_results(s, &part, w->wide, (ptrdiff_t)n);

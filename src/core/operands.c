@@ -186,8 +186,8 @@ static void pack_rows(worker *w, const block *t, size_t k, const c1x1_loader *lo
             for (size_t byte = 0; byte < t->n * unit; byte += C1X1_LINE)
                 __builtin_prefetch(from + (ptrdiff_t)(next - row) * step + byte);
         if (before > 0)
-            pack_dense(s, load, w->b + row / s->factor * nr * s->size, from, rows, before, step,
-                       nr, panel);
+            pack_dense(s, load, w->b + row / s->factor * nr * s->size, from, rows, before, step, nr,
+                       panel);
         pack_dense(s, load, to_last + row / s->factor * length * s->size, from + before * unit,
                    rows, last, step, length, panel);
     }
@@ -195,8 +195,8 @@ static void pack_rows(worker *w, const block *t, size_t k, const c1x1_loader *lo
 
 void c1x1_pack_panel(worker *w, const char *from, size_t channels, size_t n) {
     const shared *s = w->s;
-    pack_dense(s, &s->load_x, w->b, from, channels, n, s->problem->x_channel,
-               c1x1_row_length(s, n), 0);
+    pack_dense(s, &s->load_x, w->b, from, channels, n, s->problem->x_channel, c1x1_row_length(s, n),
+               0);
 }
 
 /* Whether neighbouring pixels of one channel are neighbours in memory, and converted one by one. */

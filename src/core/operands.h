@@ -13,8 +13,8 @@ static inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 /* How elements of one dtype become an operand. */
 typedef struct {
-    c1x1_load_fn load[2];    /* [c1x1_way] */
-    c1x1_convert_fn convert; /* where rows are dense, or NULL */
+    c1x1_load_fn load[2];     /* [c1x1_way] */
+    c1x1_convert_fn convert;  /* where rows are dense, or NULL */
     size_t size, packed_size; /* of an element, before and after */
     int makes_pairs;
     int is_plain; /* nothing to convert: `pack` is faster */
@@ -92,7 +92,8 @@ static inline size_t c1x1_row_length(const shared *s, size_t columns) {
 }
 
 /* The load stage of a part of x or w. */
-void c1x1_load(const c1x1_loader *l, c1x1_way way, void *to, const char *from, const c1x1_copy *copy);
+void c1x1_load(const c1x1_loader *l, c1x1_way way, void *to, const char *from,
+               const c1x1_copy *copy);
 
 /* Where a pixel lies, in bytes from the first one, and how often its index goes round all axes. */
 typedef struct {

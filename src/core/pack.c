@@ -185,10 +185,8 @@ c1x1_load_fn c1x1_find_load(c1x1_dtype from, c1x1_compute to, c1x1_way way) {
 
 c1x1_load_fn c1x1_find_load_sums(c1x1_dtype from, c1x1_compute to) {
     static const c1x1_load_fn table[C1X1_DTYPE_COUNT] = {
-        [C1X1_BOOL] = load_BOOL_i32,
-        [C1X1_INT8] = load_INT8_i32,
-        [C1X1_UINT8] = load_UINT8_i32,
-        [C1X1_INT16] = load_INT16_i32,
+        [C1X1_BOOL] = load_BOOL_i32,     [C1X1_INT8] = load_INT8_i32,
+        [C1X1_UINT8] = load_UINT8_i32,   [C1X1_INT16] = load_INT16_i32,
         [C1X1_UINT16] = load_UINT16_i32,
     };
     return to == C1X1_COMPUTE_INT32 ? table[from] : c1x1_find_load(from, to, C1X1_ALONG);

@@ -261,8 +261,7 @@ static c1x1_finisher choose_finisher(const c1x1_problem *p, const c1x1_plan *pla
     const c1x1_epilogue *e = &p->epilogue;
     if (!c1x1_has_epilogue(p)) return C1X1_FINISH_NONE;
     if (!plan->is_direct) return C1X1_FINISH_BUFFER;
-    const int is_tiled =
-        plan->chains == 1 && plan->role != C1X1_SMALL && plan->role != C1X1_DOT;
+    const int is_tiled = plan->chains == 1 && plan->role != C1X1_SMALL && plan->role != C1X1_DOT;
     const int is_simple =
         e->activation == C1X1_IDENTITY || e->activation == C1X1_RELU || e->activation == C1X1_RELU6;
     return is_tiled && is_simple && !e->scale ? C1X1_FINISH_TILE : C1X1_FINISH_OUT;

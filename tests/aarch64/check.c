@@ -455,7 +455,7 @@ int main(void) {
             const subject s = {c1x1_isas[i]->name, c1x1_isas[i]->kernels[compute],
                                scalar->kernels[compute],
                                c1x1_dtype_size(c1x1_compute_dtype(compute))};
-            void (*const checks[])(const subject *) = {check_tiles,  check_dots,  check_chains,
+            void (*const checks[])(const subject *) = {check_tiles, check_dots,  check_chains,
                                                        check_folds, check_packs, check_smalls};
             const char *const names[] = {"tiles", "dots", "chains", "folds", "packs", "smalls"};
             for (int c = 0; c < 6; c++) {

@@ -103,9 +103,14 @@ static const c1x1_kernels scalar_int64 = KERNELS;
 #include "small_real.inc"
 #include "finish_real.inc"
 static const c1x1_kernels scalar_pairs = {
-    .vl = VL, .mr = {0, 4, 4, 4, 4}, .preferred = {4, 3, 2, 1}, .dot_mr = {0, 1},
-    .fma_per_cycle = 1, .loads_per_cycle = 2, .fma_latency = 4, TILES(TILE_ENTRY)
-    DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).finish = NAME(finishes)};
+    .vl = VL,
+    .mr = {0, 4, 4, 4, 4},
+    .preferred = {4, 3, 2, 1},
+    .dot_mr = {0, 1},
+    .fma_per_cycle = 1,
+    .loads_per_cycle = 2,
+    .fma_latency = 4,
+    TILES(TILE_ENTRY) DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).finish = NAME(finishes)};
 
 extern const c1x1_isa c1x1_isa_scalar, c1x1_isa_scalar_unfused;
 const c1x1_isa c1x1_isa_scalar = {

@@ -19,9 +19,8 @@ static const char Z = -128; /* a byte of zero */
 TILE_INLINE __m256 pick(__m256i v, int at, int K) {
     const char p0 = (char)at, p1 = (char)(at + K);
     const char p2 = (char)(at + 2 * K), p3 = (char)(at + 3 * K);
-    const __m256i bytes =
-        _mm256_setr_epi8(p0, Z, Z, Z, p1, Z, Z, Z, p2, Z, Z, Z, p3, Z, Z, Z, p0, Z, Z, Z, p1, Z, Z,
-                         Z, p2, Z, Z, Z, p3, Z, Z, Z);
+    const __m256i bytes = _mm256_setr_epi8(p0, Z, Z, Z, p1, Z, Z, Z, p2, Z, Z, Z, p3, Z, Z, Z, p0,
+                                           Z, Z, Z, p1, Z, Z, Z, p2, Z, Z, Z, p3, Z, Z, Z);
     return _mm256_cvtepi32_ps(_mm256_shuffle_epi8(v, bytes));
 }
 
@@ -37,9 +36,9 @@ TILE_INLINE void read_pixels(__m256 *x, const uint8_t *p, const int K, const int
     if (K == 1) {
         v = halves(p, p);
         at = 4 * HALF;
-        v = _mm256_shuffle_epi8(v, _mm256_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, Z, Z, Z, Z, Z, Z, Z, Z, 8,
-                                                    9, 10, 11, 12, 13, 14, 15, Z, Z, Z, Z, Z, Z, Z,
-                                                    Z));
+        v = _mm256_shuffle_epi8(v, _mm256_setr_epi8(0, 1, 2, 3, 4, 5, 6, 7, Z, Z, Z, Z, Z, Z, Z, Z,
+                                                    8, 9, 10, 11, 12, 13, 14, 15, Z, Z, Z, Z, Z, Z,
+                                                    Z, Z));
     } else if (K == 2) {
         v = _mm256_loadu_si256((const void *)p);
         at = 8 * HALF;
