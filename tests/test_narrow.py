@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 import reference
@@ -216,3 +218,44 @@ def test_bfloat16_nodata_and_what_has_no_common_dtype(bfloat16):
     assert np.isnan(c1x1.conv(x, w.astype(np.float32), nodata=np.nan, dtype=bfloat16)).sum() == 0
     with pytest.raises(TypeError, match=r"no dtype in common: pass w.astype\(np.float32\)"):
         c1x1.conv(x, w.astype(np.int64))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(("c_in", "c_out"), [(3, 3), (5, 17), (64, 2), (192, 24)])
+def test_bfloat16_as_its_bits(isa, c_in, c_out, layout, rng):
+    """Without the package that has the dtype; whole numbers, whose bits are those of float32."""
+    x = rng.integers(-4, 5, (6, 7, c_in)).astype(np.float32)
+    w = rng.integers(-4, 5, (c_in, c_out)).astype(np.float32)
+    bits = turned((x.view(np.uint32) >> 16).astype(np.uint16), layout)
+    want = np.minimum(x @ w, 99)
+    weights = reference.weights_for(w, layout)
+    options = {"layout": layout, "x_dtype": "bfloat16", "activation": ("clip", None, 99)}
+    got = c1x1.Pointwise(weights, **options)(bits)
+    assert got.dtype == np.float32
+    np.testing.assert_array_equal(back(got, layout), want)
+    layer = c1x1.Pointwise(weights, **options, dtype="bfloat16")
+    for made in (layer, pickle.loads(pickle.dumps(layer))):
+        got = made(bits)
+        assert got.dtype == np.uint16
+        wide = (back(got, layout).astype(np.uint32) << 16).view(np.float32)
+        # Whole numbers below 256 fit the eight bits that bfloat16 has; others lie next to them.
+        np.testing.assert_allclose(wide, want, rtol=2.0**-8, atol=0)
+        np.testing.assert_array_equal(wide[np.abs(want) <= 256], want[np.abs(want) <= 256])
+        out = np.empty(got.shape, np.uint16)
+        assert made(bits, out=out) is out
+        np.testing.assert_array_equal(out, got)
+    if c_in == c_out:
+        same = bits.copy()
+        layer(same, out=same)
+        np.testing.assert_array_equal(same, layer(bits))
+    with pytest.raises(TypeError, match="takes no nodata"):
+        layer(bits, nodata=0)
+
+
+def test_bfloat16_by_name_still_takes_its_own_arrays(bfloat16):
+    w = np.ones((2, 1), np.float32)
+    layer = c1x1.Pointwise(w, x_dtype="bfloat16", dtype="bfloat16")
+    got = layer(np.array([[1, 2]], bfloat16))
+    assert got.dtype == bfloat16
+    assert float(got[0, 0]) == 3
+    assert layer(np.array([[1, 2]], np.float32)).dtype == bfloat16

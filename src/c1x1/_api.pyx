@@ -27,6 +27,7 @@ from c1x1._results cimport (Extras, apart, check_out, finish_type, in_native_ord
 cnp.import_array()
 
 cdef object HIGHEST = "highest"
+cdef ndarray FLOATS = np.empty(0, np.float32)  # in the place of bfloat16 where NumPy has none
 
 
 # ---- the smaller arguments -----------------------------------------------------------------------
@@ -86,10 +87,11 @@ cdef void contiguous(cnp.npy_intp *strides, const geometry *g, cnp.npy_intp item
 
 
 # The one way down for conv, Pointwise and explain. With `machine` (a dict) nothing is computed and
-# the plan for such a machine comes back; with a Prepared in its place, that gets the problem.
+# the plan for such a machine comes back; with a Prepared in its place, that gets the problem. `bits`
+# tells what uint16 stands for bfloat16: 1 the pixels, 2 the results.
 cdef object run(object x_, ndarray w, object bias_, object layout, object stride, object groups_,
                 object out_, object dtype, object threads_, Extras extras, PackedWeights packed,
-                object machine):
+                object machine, int bits=0):
     cdef c1x1_problem p
     cdef geometry g
     cdef int typenum, threads, groups = 1
@@ -113,7 +115,9 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
     if extras is not None and extras.table is not None:
         table = extras.table
         _epilogue.check_table(table, x.dtype, cnp.PyArray_DIM(x, g.channel_axis))
-    typenum = settle_dtypes(&p, x if table is None else table, w, bias_, dtype, extras)
+    if bits & 1:
+        p.x_dtype = C1X1_BFLOAT16
+    typenum = settle_dtypes(&p, FLOATS if bits & 1 else x if table is None else table, w, bias_, dtype, extras)
     set_pixels(&p, &g, x)
 
     if machine is not None and prepared is None and out_ is None:
@@ -151,12 +155,16 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
     p.overlap = C1X1_APART
     if target is not None:
         set_target(&p, &g, target)
+    if bits & 2:
+        p.out_dtype = C1X1_BFLOAT16
     if out_ is not None and target is out and cnp.PyArray_SIZE(out) > 0 and (
             find_overlap(&p) == C1X1_TANGLED
             or (residual is not None and residual_overlap(residual, out) == 2)):
         target = np.empty((<object>out).shape, out.dtype)
         p.overlap = C1X1_APART
         set_target(&p, &g, target)
+        if bits & 2:
+            p.out_dtype = C1X1_BFLOAT16
     if residual is not None and target is out and out_ is not None:
         p.epilogue.residual_is_out = residual_overlap(residual, out)
     if prepared is not None:

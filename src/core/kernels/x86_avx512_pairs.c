@@ -8,7 +8,18 @@
  * The caller knows that no sum of products outgrows int32. */
 #include "kernel.h"
 #include "tiles_x86_avx512.h"
+
+/* Wider tiles, which serve few rows, would gain nothing: an addition takes hardly any time. */
+#undef MR_OF_NV
+#undef PREFERRED
+#undef TILES
 #undef ORDERED
+#define TILES(X)                                                                            \
+    X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(5, 1) X(6, 1) X(7, 1) X(8, 1) X(1, 2) X(2, 2) X(3, 2) \
+    X(4, 2) X(5, 2) X(6, 2) X(7, 2) X(8, 2) X(1, 3) X(2, 3) X(3, 3) X(4, 3) X(5, 3) X(6, 3) \
+    X(7, 3) X(8, 3) X(1, 4) X(2, 4) X(3, 4) X(4, 4) X(5, 4) X(6, 4)
+#define MR_OF_NV {0, 8, 8, 8, 6}
+#define PREFERRED {4, 2, 3, 1}
 #define ORDERED
 
 #include "vec_x86_avx512.h"
