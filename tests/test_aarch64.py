@@ -47,7 +47,12 @@ def build(compiler, kernels, folder):
 
     built = [f"-DC1X1_BUILD_{kernel.upper()}" for kernel in kernels]
     # The longest first; what is not a kernel needs no more than a quick build either.
-    jobs = [(CORE / f"kernels/{kernel}.c", KERNEL_FLAGS[kernel]) for kernel in reversed(kernels)]
+    jobs = [
+        (file, KERNEL_FLAGS[kernel])
+        for kernel in reversed(kernels)
+        for file in [CORE / f"kernels/{kernel}.c", CORE / f"kernels/{kernel}_pairs.c"]
+        if file.is_file()
+    ]
     sources = [*sorted(CORE.glob("*.c")), ROOT / "tests/aarch64/check.c"]
     jobs += [(source, ["-O1", "-pthread", *built]) for source in sources]
     objects = [folder / f"{source.stem}.o" for source, _ in jobs]
@@ -83,6 +88,7 @@ def test_neon_has_the_bits_of_scalar(on_arm):
     kinds = ["tiles", "dots", "chains", "folds", "packs", "smalls"]
     assert [(isa, kind) for isa, _, kind in counts] == [
         *[("arm_neon", kind) for kind in kinds * 2],
+        *[("arm_neon", kind) for kind in ("tiles", "dots", "smalls")],
         ("all", "problems"),
     ]
     assert all(int(count) > 0 for _, count, _ in counts)

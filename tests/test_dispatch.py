@@ -10,7 +10,7 @@ import pytest
 
 from c1x1 import _core
 
-FMA, OSXSAVE, AVX = 1 << 12, 1 << 27, 1 << 28
+FMA, OSXSAVE, AVX, F16C = 1 << 12, 1 << 27, 1 << 28, 1 << 29
 AVX2, F, DQ, BW, VL = 1 << 5, 1 << 16, 1 << 17, 1 << 30, 1 << 31
 CD, IFMA = 1 << 28, 1 << 21
 TILES = 1 << 22 | 1 << 24 | 1 << 25  # leaf 7, EDX: bfloat16, tiles, int8
@@ -18,58 +18,61 @@ SSE_AVX, OPMASK_ZMM = 0x6, 0xE0
 YMM, ZMM = SSE_AVX | 1, SSE_AVX | OPMASK_ZMM | 1
 SERVER = F | DQ | BW | VL | CD
 
+MODERN = OSXSAVE | AVX | FMA | F16C
+
 CPUS = {
     "Nehalem": (0, 0, 0, []),
     "Westmere, OSXSAVE": (OSXSAVE, 0, 3, []),
     "Sandy Bridge": (OSXSAVE | AVX, 0, YMM, []),
-    "Ivy Bridge": (OSXSAVE | AVX | 1 << 29, 0, YMM, []),
-    "Piledriver, FMA without AVX2": (OSXSAVE | AVX | FMA, 0, YMM, ["FMA"]),
-    "Haswell": (OSXSAVE | AVX | FMA, AVX2, YMM, ["FMA", "AVX2"]),
-    "Zen 3": (OSXSAVE | AVX | FMA, AVX2, YMM | 0x200, ["FMA", "AVX2"]),
+    "Ivy Bridge": (OSXSAVE | AVX | F16C, 0, YMM, ["F16C"]),
+    "Piledriver, FMA without AVX2": (MODERN, 0, YMM, ["FMA", "F16C"]),
+    "Haswell": (MODERN, AVX2, YMM, ["FMA", "AVX2", "F16C"]),
+    "Zen 3": (MODERN, AVX2, YMM | 0x200, ["FMA", "AVX2", "F16C"]),
     "VIA, AVX2 without FMA": (OSXSAVE | AVX, AVX2, YMM, ["AVX2"]),
     "Haswell, OS without XSAVE": (AVX | FMA, AVX2, 0, []),
-    "Haswell, OS saves only SSE": (OSXSAVE | AVX | FMA, AVX2, 3, []),
-    "Haswell, OS saves AVX without SSE": (OSXSAVE | AVX | FMA, AVX2, 4, []),
-    "Knights Landing": (OSXSAVE | AVX | FMA, AVX2 | F | CD, ZMM, ["FMA", "AVX2"]),
-    "Skylake-X": (OSXSAVE | AVX | FMA, AVX2 | SERVER, ZMM, ["FMA", "AVX2", "AVX-512"]),
+    "Haswell, OS saves only SSE": (MODERN, AVX2, 3, []),
+    "Haswell, OS saves AVX without SSE": (MODERN, AVX2, 4, []),
+    "Knights Landing": (MODERN, AVX2 | F | CD, ZMM, ["FMA", "AVX2", "F16C"]),
+    "Skylake-X": (MODERN, AVX2 | SERVER, ZMM, ["FMA", "AVX2", "F16C", "AVX-512"]),
     "Sapphire Rapids": (
-        OSXSAVE | AVX | FMA,
+        MODERN,
         AVX2 | SERVER | IFMA,
         ZMM | 3 << 17,
         TILES,
-        ["FMA", "AVX2", "AVX-512", "AMX"],
+        ["FMA", "AVX2", "F16C", "AVX-512", "AMX"],
     ),
     "Sapphire Rapids, OS without tile data": (
-        OSXSAVE | AVX | FMA,
+        MODERN,
         AVX2 | SERVER | IFMA,
         ZMM | 1 << 17,
         TILES,
-        ["FMA", "AVX2", "AVX-512"],
+        ["FMA", "AVX2", "F16C", "AVX-512"],
     ),
     "hypervisor hides AMX": (
-        OSXSAVE | AVX | FMA,
+        MODERN,
         AVX2 | SERVER | IFMA,
         ZMM | 3 << 17,
         0,
-        ["FMA", "AVX2", "AVX-512"],
+        ["FMA", "AVX2", "F16C", "AVX-512"],
     ),
     "tiles of int8 alone": (
-        OSXSAVE | AVX | FMA,
+        MODERN,
         AVX2 | SERVER | IFMA,
         ZMM | 3 << 17,
         1 << 24 | 1 << 25,
-        ["FMA", "AVX2", "AVX-512"],
+        ["FMA", "AVX2", "F16C", "AVX-512"],
     ),
-    "Zen 4": (OSXSAVE | AVX | FMA, AVX2 | SERVER | IFMA, ZMM | 0x200, ["FMA", "AVX2", "AVX-512"]),
-    "Skylake-X, OS without AVX-512": (OSXSAVE | AVX | FMA, AVX2 | SERVER, YMM, ["FMA", "AVX2"]),
+    "Zen 4": (MODERN, AVX2 | SERVER | IFMA, ZMM | 0x200, ["FMA", "AVX2", "F16C", "AVX-512"]),
+    "Skylake-X, OS without AVX-512": (MODERN, AVX2 | SERVER, YMM, ["FMA", "AVX2", "F16C"]),
     "Skylake-X, OS without upper registers": (
-        OSXSAVE | AVX | FMA,
+        MODERN,
         AVX2 | SERVER,
         YMM | 0x60,
-        ["FMA", "AVX2"],
+        ["FMA", "AVX2", "F16C"],
     ),
-    "hypervisor hides VL": (OSXSAVE | AVX | FMA, AVX2 | F | DQ | BW, ZMM, ["FMA", "AVX2"]),
-    "hypervisor hides BW": (OSXSAVE | AVX | FMA, AVX2 | F | DQ | VL, ZMM, ["FMA", "AVX2"]),
+    "hypervisor hides VL": (MODERN, AVX2 | F | DQ | BW, ZMM, ["FMA", "AVX2", "F16C"]),
+    "hypervisor hides BW": (MODERN, AVX2 | F | DQ | VL, ZMM, ["FMA", "AVX2", "F16C"]),
+    "hypervisor hides F16C": (OSXSAVE | AVX | FMA, AVX2, YMM, ["FMA", "AVX2"]),
     "hypervisor hides all AVX": (FMA, AVX2 | SERVER, ZMM, []),
 }
 

@@ -42,6 +42,20 @@ def surrounded(shape, dtype, rng, low=-8, high=9):
     return inner, frame
 
 
+def operand(kernel, shape, rng, across=False):
+    """The same for an operand of that kernel, and its values: where an element holds two channels,
+    a pair of int16, they are twice as many along the rows, or across."""
+    if kernel["factor"] == 1:
+        inner, _ = surrounded(shape, kernel["dtype"], rng)
+        return inner, inner.astype(np.int64)
+    inner, _ = surrounded(shape, "uint32", rng, 0, 9)
+    inner[...] = rng.integers(-3000, 3000, (*shape, 2)).astype(np.int16).view(np.uint32)[..., 0]
+    halves = [(inner & 0xFFFF).astype(np.uint16), (inner >> 16).astype(np.uint16)]
+    values = np.stack(halves, axis=1 if across else 2).view(np.int16).astype(np.int64)
+    rows, columns = shape
+    return inner, values.reshape((2 * rows, columns) if across else (rows, 2 * columns))
+
+
 def check_frame(frame, shape):
     inside = np.zeros(frame.shape, bool)
     inside[1 : shape[0] + 1, 3 : shape[1] + 3] = True
@@ -53,10 +67,10 @@ def test_tile_is_exact_on_every_width(kernel, rng):
     m, vl, dtype = kernel["m"], kernel["vl"], kernel["dtype"]
     for n in range((kernel["n"] - 1) * vl + 1, kernel["n"] * vl + 1):
         for k in (0, 1, 2, 3, 7, 33):
-            a, _ = surrounded((m, k), dtype, rng)
-            b, _ = surrounded((k, n), dtype, rng)
+            a, left = operand(kernel, (m, k), rng)
+            b, right = operand(kernel, (k, n), rng, across=True)
             c, frame = surrounded((m, n), dtype, rng)
-            want = a.astype(np.int64) @ b.astype(np.int64)
+            want = left @ right
             _core.run_kernel(kernel, a, b, c)
             np.testing.assert_array_equal(c, want)
             check_frame(frame, (m, n))
@@ -66,10 +80,10 @@ def test_tile_is_exact_on_every_width(kernel, rng):
 def test_tile_starts_as_told_and_adds_either_bias(kernel, rng):
     m, n, k, dtype = kernel["m"], kernel["n"] * kernel["vl"], 5, kernel["dtype"]
     for width in {n, max(n - 1, (kernel["n"] - 1) * kernel["vl"] + 1)}:
-        a, _ = surrounded((m, k), dtype, rng)
-        b, _ = surrounded((k, width), dtype, rng)
+        a, left = operand(kernel, (m, k), rng)
+        b, right = operand(kernel, (k, width), rng, across=True)
         start, frame = surrounded((m, width), dtype, rng)
-        product = a.astype(np.int64) @ b.astype(np.int64)
+        product = left @ right
         rows = rng.integers(-9, 9, m).astype(dtype)
         columns = rng.integers(-9, 9, width).astype(dtype)
         for how in ("add", "continue"):
@@ -90,15 +104,15 @@ def test_tile_ends_with_residual_and_bounds(kernel, rng):
     first = (kernel["n"] - 1) * vl
     for width in {first + 1, first + vl, 3 * (first + vl)}:
         for k in (3, 13):
-            a, _ = surrounded((m, k), dtype, rng)
-            b, _ = surrounded((k, width), dtype, rng)
+            a, left = operand(kernel, (m, k), rng)
+            b, right = operand(kernel, (k, width), rng, across=True)
             c, frame = surrounded((m, width), dtype, rng)
             residual, _ = surrounded((m, width), dtype, rng)
             rows = rng.integers(-9, 9, m).astype(dtype)
-            want = a.astype(np.int64) @ b.astype(np.int64) + rows.astype(np.int64)[:, None]
+            want = left @ right + rows.astype(np.int64)[:, None]
             _core.run_kernel(kernel, a, b, c, piece=5, bias_m=rows, residual=residual)
             np.testing.assert_array_equal(c, want + residual)
-            if dtype != "int64":  # tiles of integers get no bounds
+            if "int" not in dtype:  # tiles of integers get no bounds
                 _core.run_kernel(kernel, a, b, c, bias_m=rows, residual=residual, bounds=bounds)
                 np.testing.assert_array_equal(c, np.clip(want + residual, -5, 9))
                 _core.run_kernel(kernel, a, b, c, bias_m=rows, bounds=bounds)
@@ -110,12 +124,12 @@ def test_tile_ends_with_residual_and_bounds(kernel, rng):
 def test_several_tiles_in_one_call_are_each_exact(kernel, rng):
     m, width, dtype = kernel["m"], kernel["n"] * kernel["vl"], kernel["dtype"]
     for k in (0, 3, 13):
-        a, _ = surrounded((m, k), dtype, rng)
-        b, _ = surrounded((k, 3 * width), dtype, rng)
+        a, left = operand(kernel, (m, k), rng)
+        b, right = operand(kernel, (k, 3 * width), rng, across=True)
         c, frame = surrounded((m, 3 * width), dtype, rng)
         rows = rng.integers(-9, 9, m).astype(dtype)
         _core.run_kernel(kernel, a, b, c, piece=5, bias_m=rows, fetches_ahead=True)
-        want = a.astype(np.int64) @ b.astype(np.int64)
+        want = left @ right
         np.testing.assert_array_equal(c, want + rows.astype(np.int64)[:, None])
         columns = rng.integers(-9, 9, 3 * width).astype(dtype)
         _core.run_kernel(kernel, a, b, c, piece=5, bias_n=columns, fetches_ahead=True)
@@ -174,12 +188,12 @@ def test_tile_sums_pieces_from_zero_in_order(kernel, rng):
 @pytest.mark.parametrize("kernel", kernels("dot"))
 def test_dot_is_exact_on_every_length(kernel, rng):
     m, n, dtype = kernel["m"], kernel["n"], kernel["dtype"]
-    for k in [*range(50), 192]:
-        a, _ = surrounded((m, k), dtype, rng)
-        b, _ = surrounded((n, k), dtype, rng)
+    for k in [*range(50), 192] if kernel["factor"] == 1 else range(50):
+        a, left = operand(kernel, (m, k), rng)
+        b, right = operand(kernel, (n, k), rng)
         c, frame = surrounded((m, n), dtype, rng)
         bias = rng.integers(-9, 9, n).astype(dtype)
-        want = a.astype(np.int64) @ b.astype(np.int64).T
+        want = left @ right.T
         _core.run_kernel(kernel, a, b, c)
         np.testing.assert_array_equal(c, want)
         _core.run_kernel(kernel, a, b, c, bias_n=bias)
@@ -191,10 +205,10 @@ def test_dot_is_exact_on_every_length(kernel, rng):
 def test_several_dots_in_one_call_are_each_exact(kernel, rng):
     m, n, dtype = 3 * kernel["m"], kernel["n"], kernel["dtype"]
     for k in (0, 5, 16, 35):
-        a, _ = surrounded((m, k), dtype, rng)
-        b, _ = surrounded((n, k), dtype, rng)
+        a, left = operand(kernel, (m, k), rng)
+        b, right = operand(kernel, (n, k), rng)
         bias = rng.integers(-9, 9, n).astype(dtype)
-        want = a.astype(np.int64) @ b.astype(np.int64).T
+        want = left @ right.T
         apart, frame = surrounded((m, n), dtype, rng)
         guarded = np.full(m * n + 16, 77, dtype)
         dense = guarded[8:-8].reshape(m, n)
@@ -245,13 +259,13 @@ def test_fold_adds_sixteen_rows_pairwise(kernel, rng):
 @pytest.mark.parametrize("kernel", kernels("small"))
 def test_small_is_exact_on_every_number_of_pixels(kernel, rng):
     c_in, c_out, dtype = kernel["m"], kernel["n"], kernel["dtype"]
-    w = rng.integers(-8, 9, (c_out, c_in)).astype(dtype)
+    w, right = (np.ascontiguousarray(a) for a in operand(kernel, (c_out, c_in), rng))
     bias = rng.integers(-9, 9, c_out).astype(dtype)
     for pixels in range(1, 3 * kernel["vl"] + 2):
-        x = rng.integers(-8, 9, (pixels, c_in)).astype(dtype)
+        x, left = (np.ascontiguousarray(a) for a in operand(kernel, (pixels, c_in), rng))
         memory = np.full(pixels * c_out + 40, POISON, dtype)
         out = memory[20:-20].reshape(pixels, c_out)
-        want = x.astype(np.int64) @ w.astype(np.int64).T
+        want = left @ right.T
         _core.run_kernel(kernel, w, x, out)
         np.testing.assert_array_equal(out, want)
         _core.run_kernel(kernel, w, x, out, bias_m=bias)
@@ -298,12 +312,12 @@ def test_finish_takes_every_width_and_touches_nothing_else(kernel, by_row, rng):
                 one = before[i : i + 1, j : j + 1].copy()
                 at = slice(i, i + 1) if by_row else slice(j, j + 1)
                 own = {name: values[at].copy() for name, values in given.items()}
-                if kernel["dtype"] == "int64":
-                    own.pop("scale"), own.pop("bias")
+                if "int" in dtype:
+                    own.pop("scale")
                 _core.run_finish(kernel, one, residual=residual[i : i + 1, j : j + 1].copy(), **own)
                 want[i, j] = one[0, 0]
-            if kernel["dtype"] == "int64":
-                given = {}
+            if "int" in dtype:
+                given.pop("scale")
             _core.run_finish(kernel, c, is_by_row=by_row, residual=residual, **given)
             for i, j in [(0, 0), (m - 1, n - 1), (m - 1, n // 2)]:
                 np.testing.assert_array_equal(c[i, j], want[i, j])
@@ -327,11 +341,13 @@ LINEAR = {
 )
 def test_finish_is_exact_on_integers(kernel, by_row, with_residual, rng):
     vl, dtype = kernel["vl"], kernel["dtype"]
-    is_integer = dtype == "int64"
+    is_integer = "int" in dtype
     for n in (1, vl, 2 * vl + 1, 3 * vl):
         c, frame = surrounded((4, n), dtype, rng)
         residual, _ = surrounded((4, n), dtype, rng)
-        given = {} if is_integer else terms(kernel, 4 if by_row else n, rng)
+        given = terms(kernel, 4 if by_row else n, rng)
+        if is_integer:
+            given.pop("scale")
         wide = {name: v.astype(np.float64) for name, v in given.items()}
         if by_row:
             wide = {name: v[:, None] for name, v in wide.items()}
@@ -345,3 +361,132 @@ def test_finish_is_exact_on_integers(kernel, by_row, with_residual, rng):
         )
         np.testing.assert_array_equal(c, want)
         check_frame(frame, (4, n))
+
+
+@pytest.mark.parametrize("kernel", kernels("bytes"))
+def test_bytes_are_rounded_half_to_even_and_saturated(kernel, rng):
+    """Weights in quarters make every sum exact, so that halves are met and nothing else rounds."""
+    c_in, c_out = kernel["m"], kernel["n"]
+    w = (rng.integers(-9, 10, (c_out, c_in)) / 4).astype(np.float32)
+    w[rng.random(w.shape) < 0.1] = 1e30
+    w[rng.random(w.shape) < 0.1] = -1e30
+    bias = (rng.integers(-99, 100, c_out) / 4).astype(np.float32)
+    for pixels in (*range(1, 3 * kernel["vl"] + 2), 1000):
+        x = rng.integers(0, 256, (pixels, c_in)).astype(np.uint8)
+        memory = np.full(pixels * c_out + 40, 77, np.uint8)
+        out = memory[20:-20].reshape(pixels, c_out)
+        sums = x.astype(np.float64) @ w.T.astype(np.float64)
+        _core.run_kernel(kernel, w, x, out)
+        np.testing.assert_array_equal(out, np.clip(np.rint(sums), 0, 255))
+        _core.run_kernel(kernel, w, x, out, bias_m=bias)
+        np.testing.assert_array_equal(out, np.clip(np.rint(sums + bias), 0, 255))
+        assert (memory[:20] == 77).all()
+        assert (memory[-20:] == 77).all()
+
+
+@pytest.mark.parametrize("kernel", kernels("bytes"))
+def test_bytes_of_a_nan_are_zero_and_in_place_is_as_good(kernel, rng):
+    c_in, c_out = kernel["m"], kernel["n"]
+    x = rng.integers(1, 256, (101, c_in)).astype(np.uint8)
+    w = np.full((c_out, c_in), np.nan, np.float32)
+    out = np.full((101, c_out), 7, np.uint8)
+    _core.run_kernel(kernel, w, x, out)
+    assert not out.any()
+    if c_in == c_out:
+        w = (rng.integers(-9, 10, (c_out, c_in)) / 4).astype(np.float32)
+        _core.run_kernel(kernel, w, x, out)
+        _core.run_kernel(kernel, w, x, x)
+        np.testing.assert_array_equal(x, out)
+
+
+def converters():
+    """One parameter per converter that this CPU can run."""
+    missing = [m for _, _, m in _core.isas()]
+    rows = []
+    for row in _core.converters():
+        lacks = missing[row["isa"]]
+        marks = pytest.mark.skip(reason=f"{row['name']}: this CPU lacks {lacks}") if lacks else ()
+        name = f"{row['name']}.{row['isa']}-{row['way']}-{row['source']}-{row['target']}"
+        rows.append(pytest.param(row, id=name, marks=marks))
+    return rows
+
+
+def bfloat16_of(values):
+    """Rounded half to even, by the bits; values are float32."""
+    bits = values.view(np.uint32).astype(np.uint64)
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    return np.where(np.isnan(values), bits >> 16 | 0x40, rounded).astype(np.uint16)
+
+
+def converted(values, target):
+    """What conv promises for one value after the other."""
+    if target == "bfloat16":
+        return bfloat16_of(values)
+    if np.dtype(target).kind in "iu":
+        limits = np.iinfo(target)
+        whole = values.astype(np.int64) if values.dtype.kind in "biu" else np.rint(values)
+        near = np.nan_to_num(whole.astype(np.float64), posinf=1e300, neginf=-1e300)
+        return np.clip(near, limits.min, limits.max).astype(target)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return values.astype(target)
+
+
+def sources(row, rng):
+    """Every value of a dtype of 16 bits or less; of wider ones those at the edges of rounding."""
+    if row["source"] == "bfloat16":
+        return np.arange(1 << 16, dtype=np.uint16)
+    dtype = np.dtype(row["source"])
+    if dtype.kind == "b":
+        return np.arange(256, dtype=np.uint8) % 2 == 1
+    if dtype.itemsize <= 2:
+        return np.arange(1 << 8 * dtype.itemsize).astype(f"uint{8 * dtype.itemsize}").view(dtype)
+    if dtype.kind == "i":
+        limits = [np.iinfo(d) for d in ("int8", "uint8", "int16", "uint16", "int32")]
+        near = [edge + d for i in limits for edge in (i.min, i.max) for d in (-1, 0, 1)]
+        near = np.clip(near, limits[-1].min, limits[-1].max)
+        return np.concatenate([near, rng.integers(-(1 << 31), 1 << 31, 999)]).astype(dtype)
+    halves = np.arange(-70000, 70000, 0.5)
+    few_bits = rng.integers(0, 1 << 32, 20000, dtype=np.uint32) & 0xFFFF8000
+    ends = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e38, -1e38, 65519.99, 65520, 1e-45]
+    ends += [2.0**31, -(2.0**31)]
+    few = few_bits.view(np.float32)
+    with np.errstate(over="ignore"):
+        return np.concatenate([halves, few[~np.isnan(few)], ends]).astype(dtype)
+
+
+@pytest.mark.parametrize("row", converters())
+def test_converters_convert_every_value(row, rng):
+    source = sources(row, rng)
+    target = "uint16" if row["target"] == "bfloat16" else row["target"]
+    if row["source"] == "bfloat16":
+        with np.errstate(invalid="ignore"):
+            want = (source.astype(np.uint32) << 16).view(np.float32).astype(target)
+    else:
+        want = converted(source, row["target"])
+    got = np.zeros(len(source), target)
+    _core.run_converter(row, source, got)
+    np.testing.assert_array_equal(got, want)
+    if target == "uint16" and row["source"] in ("float32", "float64"):
+        return
+    if np.dtype(target).kind == "f":
+        np.testing.assert_array_equal(np.signbit(got), np.signbit(want))
+
+
+@pytest.mark.parametrize("row", converters())
+def test_converters_touch_nothing_beside_any_length(row, rng):
+    source = sources(row, rng)
+    target = np.dtype("uint16" if row["target"] == "bfloat16" else row["target"])
+    whole = np.zeros(len(source), target)
+    _core.run_converter(row, source, whole)
+    for length in range(1, 100):
+        first = int(rng.integers(0, len(source) - length))
+        # unaligned on both sides
+        memory = np.full((length + 32) * target.itemsize + 1, 77, np.uint8)
+        got = memory[1:].view(target)[16:-16]
+        lent = np.frombuffer(b"x" + source[first : first + length].tobytes(), np.uint8)[1:]
+        _core.run_converter(row, lent.view(source.dtype), got)
+        np.testing.assert_array_equal(
+            got.view(np.uint8), whole[first : first + length].view(np.uint8)
+        )
+        assert (memory[: 1 + 16 * target.itemsize] == 77).all()
+        assert (memory[1 + (16 + length) * target.itemsize :] == 77).all()

@@ -15,7 +15,7 @@ cdef class Prepared:
 cdef int read_promises(object precision, object reproducible) except -1
 cdef object run(object x, ndarray w, object bias, object layout, object stride, object groups,
                 object out, object dtype, object threads, Extras extras, PackedWeights packed,
-                object machine, int promises)
+                object machine, int promises, int bits=*)
 # The same where x or w is complex, as real runs. `packed` holds those parts of w that are packed already, by
 # the names of _complex.parts.
 cdef object run_complex(object x, object w, object bias, object layout, object stride, object groups,

@@ -29,6 +29,7 @@ cnp.import_array()
 cdef object HIGHEST = "highest"
 cdef enum:
     REPRODUCIBLE = 4
+cdef ndarray FLOATS = np.empty(0, np.float32)  # in the place of bfloat16 where NumPy has none
 
 
 # ---- the smaller arguments -----------------------------------------------------------------------
@@ -76,7 +77,8 @@ cdef int settle_dtypes(c1x1_problem *p, ndarray values, ndarray w, object bias, 
     if p.compute == C1X1_COMPUTE_INT64:
         p.compute = exact_compute(
             values, w, p.c_in, bias, None if extras is None else extras.residual,
-            extras is not None and (extras.scale is not None or extras.activation != 0))
+            extras is not None and (extras.scale is not None or extras.activation != 0),
+            extras is not None and extras.table is not None)
     if p.compute == C1X1_COMPUTE_FLOAT32 and p.out_dtype == C1X1_FLOAT64:
         p.compute = C1X1_COMPUTE_FLOAT64
     return result_dtype.num
@@ -90,10 +92,11 @@ cdef void contiguous(cnp.npy_intp *strides, const geometry *g, cnp.npy_intp item
 
 
 # The one way down for conv, Pointwise and explain. With `machine` (a dict) nothing is computed and
-# the plan for such a machine comes back; with a Prepared in its place, that gets the problem.
+# the plan for such a machine comes back; with a Prepared in its place, that gets the problem. `bits`
+# tells what uint16 stands for bfloat16: 1 the pixels, 2 the results.
 cdef object run(object x_, ndarray w, object bias_, object layout, object stride, object groups_,
                 object out_, object dtype, object threads_, Extras extras, PackedWeights packed,
-                object machine, int promises):
+                object machine, int promises, int bits=0):
     cdef c1x1_problem p
     cdef geometry g
     cdef int typenum, threads, groups = 1
@@ -117,7 +120,9 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
     if extras is not None and extras.table is not None:
         table = extras.table
         _epilogue.check_table(table, x.dtype, cnp.PyArray_DIM(x, g.channel_axis))
-    typenum = settle_dtypes(&p, x if table is None else table, w, bias_, dtype, extras)
+    if bits & 1:
+        p.x_dtype = C1X1_BFLOAT16
+    typenum = settle_dtypes(&p, FLOATS if bits & 1 else x if table is None else table, w, bias_, dtype, extras)
     set_pixels(&p, &g, x)
 
     if machine is not None and prepared is None and out_ is None:
@@ -156,12 +161,16 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
     p.overlap = C1X1_APART
     if target is not None:
         set_target(&p, &g, target)
+    if bits & 2:
+        p.out_dtype = C1X1_BFLOAT16
     if out_ is not None and target is out and cnp.PyArray_SIZE(out) > 0 and (
             find_overlap(&p) == C1X1_TANGLED
             or (residual is not None and residual_overlap(residual, out) == 2)):
         target = np.empty((<object>out).shape, out.dtype)
         p.overlap = C1X1_APART
         set_target(&p, &g, target)
+        if bits & 2:
+            p.out_dtype = C1X1_BFLOAT16
     if residual is not None and target is out and out_ is not None:
         p.epilogue.residual_is_out = residual_overlap(residual, out)
     if prepared is not None:
@@ -220,7 +229,8 @@ def conv(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residu
     ----------
     x : array_like
         The image, or a batch of them. Any strides; never copied unless its bytes are swapped or
-        `out` overlaps it. bool, integers, float16, float32, float64, complex64 or complex128. Where
+        `out` overlaps it. bool, integers, float16, bfloat16 (of ml_dtypes), float32, float64,
+        complex64 or complex128. Where
         it or `w` is complex, `scale` is real, and there is no activation, table or nodata.
     w : array_like
         The filters. Channels last: ``(C_in, C_out)``, also with window axes ``(1, 1, C_in, C_out)``

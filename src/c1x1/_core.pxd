@@ -6,8 +6,10 @@ from numpy cimport ndarray
 cdef extern from "c1x1.h" nogil:
     ctypedef int c1x1_dtype
     int C1X1_BOOL, C1X1_INT8, C1X1_UINT8, C1X1_INT16, C1X1_UINT16, C1X1_INT32, C1X1_UINT32
-    int C1X1_INT64, C1X1_UINT64, C1X1_FLOAT16, C1X1_FLOAT32, C1X1_FLOAT64, C1X1_DTYPE_COUNT
-    int C1X1_COMPUTE_FLOAT32, C1X1_COMPUTE_FLOAT64, C1X1_COMPUTE_INT64, C1X1_COMPUTE_COUNT
+    int C1X1_INT64, C1X1_UINT64, C1X1_FLOAT16, C1X1_BFLOAT16, C1X1_FLOAT32, C1X1_FLOAT64
+    int C1X1_DTYPE_COUNT
+    int C1X1_COMPUTE_FLOAT32, C1X1_COMPUTE_FLOAT64, C1X1_COMPUTE_INT64, C1X1_COMPUTE_INT32
+    int C1X1_COMPUTE_COUNT
     int C1X1_MAX_DIMS
     int C1X1_APART, C1X1_SAME_PIXELS, C1X1_TANGLED
 
@@ -59,6 +61,8 @@ cdef extern from "c1x1.h" nogil:
 
 # NumPy's type number to c1x1_dtype, or -1.
 cdef int dtype_of(int typenum) noexcept
+# Whether that is a dtype of another package which dtype_of knows from now on: bfloat16.
+cdef bint learn_dtype(object dtype) noexcept
 # Normalises and computes; raises what the status says.
 cdef int execute(c1x1_problem *problem, int threads) except -1
 # The same for layers that follow each other; chain.layer and chain.whole are set.

@@ -22,11 +22,21 @@ class _Kernel(TypedDict):
     compute: int
     dtype: str
     vl: int
+    factor: int
     kind: str
     m: int
     n: int
     is_full: bool
     activation: NotRequired[str]
+
+class _Converter(TypedDict):
+    isa: int
+    name: str
+    compute: int
+    dtype: int
+    way: Literal["load", "store"]
+    source: str
+    target: str
 
 def features_of(leaf1_ecx: int, leaf7_ebx: int, xcr0: int, leaf7_edx: int = 0) -> list[str]: ...
 def threads_from_quota(quota: bytes, period: bytes) -> int: ...
@@ -36,6 +46,8 @@ def isas_on_request() -> list[str]: ...
 def select_isa(name: str) -> None: ...
 def activations() -> list[tuple[str, int]]: ...
 def kernels() -> list[_Kernel]: ...
+def converters() -> list[_Converter]: ...
+def run_converter(row: _Converter, source: NDArray[Any], target: NDArray[Any]) -> None: ...
 def run_kernel(
     kernel: _Kernel,
     a: NDArray[Any] | None,

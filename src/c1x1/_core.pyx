@@ -31,7 +31,7 @@ cdef extern from "c1x1.h" nogil:
         const char *thread_limit_why
     ctypedef struct c1x1_plan:
         const c1x1_isa *isa
-        int compute, role, a, b, order, finisher, is_direct, is_gathered, fetches_c, sums_wait
+        int compute, role, a, b, order, finisher, takes_bytes, is_direct, is_gathered, fetches_c, sums_wait
         unsigned mr, nr, chains
         const c1x1_isa *unit
         unsigned a_pieces, b_pieces
@@ -46,6 +46,7 @@ cdef extern from "c1x1.h" nogil:
     const char *c1x1_activation_name(int activation)
     int c1x1_activation_parameters(int activation)
     int c1x1_compute_dtype(int compute)
+    size_t c1x1_pack_factor(int compute)
     unsigned c1x1_features(const c1x1_cpuid *cpuid)
     int c1x1_machine_init()
     const c1x1_machine *c1x1_this_machine()
@@ -80,7 +81,8 @@ cdef extern from "c1x1.h" nogil:
     void c1x1_chain_end(c1x1_chain *chain)
     const char *c1x1_openmp_name()
     const char *c1x1_compiler_name()
-    int C1X1_HAS_FMA, C1X1_HAS_AVX2, C1X1_HAS_AVX512, C1X1_HAS_NEON, C1X1_HAS_AMX, C1X1_ON_REQUEST
+    int C1X1_HAS_FMA, C1X1_HAS_AVX2, C1X1_HAS_AVX512, C1X1_HAS_NEON, C1X1_HAS_F16C
+    int C1X1_HAS_AMX, C1X1_ON_REQUEST
 
 cdef extern from "threads.h" nogil:
     int c1x1_threads_from_quota(const char *quota, const char *period)
@@ -131,11 +133,20 @@ cdef extern from "kernels/kernel.h" nogil:
         c1x1_tile_fn fold
         c1x1_tile_fn pack[12]
         const c1x1_finish_fn *finish
+    ctypedef void (*c1x1_convert_fn)(void *to, const void *from_, size_t count) noexcept nogil
+    ctypedef struct c1x1_converters:
+        c1x1_convert_fn load[4][16]
+        c1x1_convert_fn store[4][16]
+    ctypedef struct c1x1_bytes:
+        unsigned vl
+        c1x1_tile_fn small[4][4]
     ctypedef struct c1x1_isa_row "c1x1_isa":
         const char *name
         const char *description
         unsigned needs
-        const c1x1_kernels *kernels[3]
+        const c1x1_kernels *kernels[4]
+        const c1x1_converters *converters
+        const c1x1_bytes *bytes
     int C1X1_ZERO, C1X1_ADD, C1X1_CONTINUE
     int C1X1_MAX_MR, C1X1_MAX_NV, C1X1_MAX_DOT, C1X1_MAX_SMALL, C1X1_MAX_SMALL_IN
     const c1x1_isa_row *const c1x1_isas[]
@@ -169,8 +180,22 @@ cdef int fill_dtype_table() except -1:
 fill_dtype_table()
 
 
+# A package beside NumPy gives it its number, when it is imported.
+cdef int bfloat16_type = -1
+
+
 cdef int dtype_of(int typenum) noexcept:
-    return dtype_table[typenum] if 0 <= typenum < 32 else -1
+    if 0 <= typenum < 32:
+        return dtype_table[typenum]
+    return C1X1_BFLOAT16 if typenum >= 0 and typenum == bfloat16_type else -1
+
+
+cdef bint learn_dtype(object dtype) noexcept:
+    global bfloat16_type
+    if dtype.num >= 256 and dtype.itemsize == 2 and dtype.name == "bfloat16":
+        bfloat16_type = dtype.num
+        return True
+    return False
 
 
 # ---- running -------------------------------------------------------------------------------------
@@ -275,6 +300,7 @@ cdef dict describe_plan(c1x1_problem *problem, object machine, int threads):
         "order": c1x1_order_name(plan.order).decode(),
         "finisher": c1x1_finisher_name(plan.finisher).decode(),
         "finish": c1x1_dtype_name(c1x1_compute_dtype(c1x1_finish_dtype(problem))).decode(),
+        "takes_bytes": bool(plan.takes_bytes),
         "is_direct": bool(plan.is_direct),
         "is_gathered": bool(plan.is_gathered),
         "fetches_c": bool(plan.fetches_c),
@@ -289,7 +315,7 @@ cdef dict describe_plan(c1x1_problem *problem, object machine, int threads):
         "tasks": c1x1_plan_tasks(&plan),
         "thread_bytes": c1x1_plan_thread_bytes(&plan),
         "threads": plan.threads, "thread_limit": limit,
-        "flops_per_cycle": 2 * kernels.vl * kernels.fma_per_cycle,
+        "flops_per_cycle": 2 * kernels.vl * kernels.fma_per_cycle * c1x1_pack_factor(plan.compute),
     }
 
 
@@ -330,7 +356,7 @@ cdef PackedWeights pack(c1x1_problem *problem, bint is_planar):
 # ---- what this build and this machine are --------------------------------------------------------
 
 cdef list feature_names(unsigned features):
-    return [name for bit, name in ((C1X1_HAS_FMA, "FMA"), (C1X1_HAS_AVX2, "AVX2"),
+    return [name for bit, name in ((C1X1_HAS_FMA, "FMA"), (C1X1_HAS_AVX2, "AVX2"), (C1X1_HAS_F16C, "F16C"),
                                    (C1X1_HAS_AVX512, "AVX-512"),
                                    (C1X1_HAS_AMX, "AMX"), (C1X1_HAS_NEON, "NEON")) if features & bit]
 
@@ -396,7 +422,8 @@ def activations():
 # ---- single kernels, for tests and benchmarks ----------------------------------------------------
 
 def kernels():
-    """Every kernel of every ISA: dicts with isa (its index), name, dtype, kind, m, n, vl.
+    """Every kernel of every ISA: dicts with isa (its index), name, dtype, kind, m, n, vl, and factor, the
+    channels in one element of an operand (where it is 2, that is a pair of int16).
 
     n counts vectors for a tile, columns for a dot; a small kernel takes m channels to n. `is_full` marks the shapes that plans name.
     """
@@ -408,7 +435,8 @@ def kernels():
             if k == NULL or c1x1_isas[i].needs & C1X1_ON_REQUEST:
                 continue
             common = {"isa": i, "name": c1x1_isas[i].name.decode(), "compute": c,
-                      "dtype": c1x1_dtype_name(c1x1_compute_dtype(c)).decode(), "vl": k.vl}
+                      "dtype": c1x1_dtype_name(c1x1_compute_dtype(c)).decode(), "vl": k.vl,
+                      "factor": c1x1_pack_factor(c)}
             for m in range(1, C1X1_MAX_MR + 1):
                 for n in range(1, C1X1_MAX_NV + 1):
                     if k.tile[m - 1][n - 1][0] != NULL:
@@ -428,12 +456,49 @@ def kernels():
             for m in range(1, C1X1_MAX_DOT + 1):
                 if k.chains[m - 1] != NULL:
                     rows.append(common | {"kind": "chains", "m": m, "n": 1, "is_full": True})
-            rows.append(common | {"kind": "fold", "m": 1, "n": 1, "is_full": True})
+            if k.fold != NULL:
+                rows.append(common | {"kind": "fold", "m": 1, "n": 1, "is_full": True})
             for a in range(C1X1_ACTIVATION_COUNT):
                 if k.finish[a] != NULL:
                     rows.append(common | {"kind": "finish", "m": a, "n": 1, "is_full": True,
                                           "activation": c1x1_activation_name(a).decode()})
+        if c1x1_isas[i].bytes != NULL:
+            rows += [{"isa": i, "name": c1x1_isas[i].name.decode(), "compute": C1X1_COMPUTE_FLOAT32,
+                      "dtype": "float32", "vl": c1x1_isas[i].bytes.vl, "factor": 1, "kind": "bytes",
+                      "m": m, "n": n, "is_full": True}
+                     for m in range(1, C1X1_MAX_SMALL + 1) for n in range(1, C1X1_MAX_SMALL + 1)]
     return rows
+
+
+def converters():
+    """Every converter of every ISA: dicts with isa (its index), name, compute, way ("load" or "store"), and the
+    dtypes `source` and `target`; where the target holds pairs, it is "int16".
+    """
+    cdef const c1x1_converters *v
+    rows = []
+    for i in range(c1x1_isa_count):
+        v = c1x1_isas[i].converters
+        if v == NULL:
+            continue
+        for c in range(C1X1_COMPUTE_COUNT):
+            sums = c1x1_dtype_name(c1x1_compute_dtype(c)).decode()
+            operand = "int16" if c1x1_pack_factor(c) > 1 else sums
+            for d in range(C1X1_DTYPE_COUNT):
+                dtype = c1x1_dtype_name(d).decode()
+                common = {"isa": i, "name": c1x1_isas[i].name.decode(), "compute": c, "dtype": d}
+                if v.load[c][d] != NULL:
+                    rows.append(common | {"way": "load", "source": dtype, "target": operand})
+                if v.store[c][d] != NULL:
+                    rows.append(common | {"way": "store", "source": sums, "target": dtype})
+    return rows
+
+
+def run_converter(dict row, ndarray source, ndarray target):
+    """Calls one converter on dense arrays of one length."""
+    cdef const c1x1_converters *v = c1x1_isas[<size_t>row["isa"]].converters
+    cdef int c = row["compute"], d = row["dtype"]
+    cdef c1x1_convert_fn fn = v.load[c][d] if row["way"] == "load" else v.store[c][d]
+    fn(<void *>data_of(target), data_of(source), target.size)
 
 
 cdef const char *data_of(ndarray a) noexcept:
@@ -485,6 +550,9 @@ def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, str start="zero"
     elif kernel["kind"] == "small":
         fn = k.small[m - 1][n - 1]
         t.n = b.shape[0]
+    elif kernel["kind"] == "bytes":
+        fn = c1x1_isas[<size_t>kernel["isa"]].bytes.small[m - 1][n - 1]
+        t.n, t.lda = b.shape[0], a.shape[1]
     else:
         fn = k.fold
     with nogil:

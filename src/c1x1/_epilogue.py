@@ -110,16 +110,20 @@ def read_number(nodata: object) -> Any:
         raise TypeError(f"nodata must be a number, not {nodata!r}") from None
 
 
+def _is_float(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind == "f" or dtype.name == "bfloat16"
+
+
 def _holds(dtype: np.dtype[Any], value: Any) -> bool:
     """Whether the dtype has that value, or a float one close to it."""
     try:
         is_finite = math.isfinite(value)
     except OverflowError:  # an int beyond float64
         return False
-    if dtype.kind == "f":
+    if _is_float(dtype):
         with np.errstate(all="ignore"):
             kept = np.array(value, np.float64).astype(dtype)
-        return not is_finite or bool(np.isfinite(kept))
+        return not is_finite or bool(np.isfinite(kept.astype(np.float64)))
     if not is_finite or value != int(value):
         return False
     if dtype.kind == "b":
@@ -130,7 +134,7 @@ def _holds(dtype: np.dtype[Any], value: Any) -> bool:
 
 def _bytes(dtype: np.dtype[Any], value: Any) -> bytes:
     with np.errstate(all="ignore"):
-        if dtype.kind == "f":
+        if _is_float(dtype):
             return np.array(value, np.float64).astype(dtype).tobytes()
         return np.array(int(value), dtype).tobytes()
 
@@ -146,7 +150,7 @@ def read_nodata(
         )
     if _holds(out_dtype, value):
         return _bytes(x_dtype, value), _bytes(out_dtype, value)
-    if out_dtype.kind != "f":
+    if not _is_float(out_dtype):
         raise ValueError(
             f"nodata={nodata!r} is a value that a result of {out_dtype} cannot hold, "
             "nor can it hold NaN: pass dtype=np.float32"

@@ -105,7 +105,8 @@ def _cast(value: np.dtype[Any], to: np.dtype[Any]) -> str:
     elif to.kind in "iu" and value.kind == "f":
         limits = np.iinfo(to)
         y = f"np.clip(np.rint(y), {limits.min}, {limits.max})"
-    return f"y = {y}.astype(np.{to.name})"
+    name = f"np.{to.name}" if hasattr(np, to.name) else repr(to.name)
+    return f"y = {y}.astype({name})"
 
 
 def lines(call: Call) -> list[str]:

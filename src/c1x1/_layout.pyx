@@ -9,7 +9,7 @@ from numpy cimport ndarray
 import operator
 
 from c1x1._core cimport *
-from c1x1._operands cimport as_array
+from c1x1._operands cimport as_array, compute_of, fits_int16
 
 cnp.import_array()
 
@@ -216,8 +216,11 @@ cdef PackedWeights pack_filters(ndarray w, filters *f, Py_ssize_t groups, int ty
     memset(&p, 0, sizeof(p))
     if typenum == cnp.NPY_DOUBLE:
         p.compute = C1X1_COMPUTE_FLOAT64
-    elif dtype_of(typenum) == C1X1_FLOAT32 or dtype_of(typenum) == C1X1_FLOAT16:
+    elif compute_of(dtype_of(typenum)) == C1X1_COMPUTE_FLOAT32:
         p.compute = C1X1_COMPUTE_FLOAT32
+    elif fits_int16(w) and (dtype_of(typenum) == C1X1_INT8 or dtype_of(typenum) == C1X1_UINT8
+                            or dtype_of(typenum) == C1X1_INT16):
+        p.compute = C1X1_COMPUTE_INT32
     else:
         return None
     set_weights(&p, w, f, <size_t>groups)

@@ -10,7 +10,7 @@ from c1x1._core cimport *
 
 cnp.import_array()
 
-cdef str DTYPES = "bool, int8 to int64, uint8 to uint64, float16, float32, float64"
+cdef str DTYPES = "bool, int8 to int64, uint8 to uint64, float16, bfloat16, float32, float64"
 
 
 class ComplexOperand(TypeError):
@@ -53,7 +53,7 @@ cdef ndarray to_array(object value, str name):
         except (ValueError, TypeError, RuntimeError, BufferError) as error:
             raise TypeError(f"{name} cannot be seen as an array: {error}") from error
         a = from_dlpack(value, a)
-    if dtype_of(cnp.PyArray_TYPE(a)) < 0:
+    if dtype_of(cnp.PyArray_TYPE(a)) < 0 and not learn_dtype(a.dtype):
         refuse_dtype(a, name)
     if cnp.PyArray_ISBYTESWAPPED(a):
         return a.astype(a.dtype.newbyteorder("="))
@@ -89,6 +89,8 @@ cdef object dtype_of_type(int typenum):
 cdef int type_of_compute(int compute) noexcept:
     if compute == C1X1_COMPUTE_FLOAT32:
         return cnp.NPY_FLOAT
+    if compute == C1X1_COMPUTE_INT32:
+        return cnp.NPY_INT32
     return cnp.NPY_DOUBLE if compute == C1X1_COMPUTE_FLOAT64 else cnp.NPY_INT64
 
 
@@ -99,7 +101,11 @@ cdef object mixed_dtype(ndarray x, ndarray w):
         return np.dtype(np.int32)
     if (a == C1X1_INT16 or a == C1X1_UINT16 or a == C1X1_INT32 or a == C1X1_INT64) and w.dtype.kind in "iu":
         return np.dtype(np.int64)
-    return np.result_type(x.dtype, w.dtype)
+    try:
+        return np.result_type(x.dtype, w.dtype)
+    except TypeError:
+        raise TypeError(f"x, or its table, has dtype {x.dtype} and w {w.dtype}, which have no dtype in common: "
+                        "pass w.astype(np.float32)") from None
 
 
 cdef object read_dtype(object dtype, str name="dtype"):
@@ -107,7 +113,7 @@ cdef object read_dtype(object dtype, str name="dtype"):
         result = np.dtype(dtype)
     except TypeError:
         raise TypeError(f"{name} {dtype!r} is none that NumPy knows; expected one of {DTYPES}") from None
-    if dtype_of(result.num) < 0:
+    if dtype_of(result.num) < 0 and not learn_dtype(result):
         raise TypeError(f"{name} {result} cannot hold {'a result' if name == 'dtype' else 'an image'}; expected one of {DTYPES}")
     return result.newbyteorder("=")
 
@@ -123,7 +129,7 @@ cdef object read_dtype_or_complex(object dtype, str name):
 cdef int compute_of(int dtype) noexcept:
     if dtype == C1X1_FLOAT64:
         return C1X1_COMPUTE_FLOAT64
-    if dtype == C1X1_FLOAT32 or dtype == C1X1_FLOAT16:
+    if dtype == C1X1_FLOAT32 or dtype == C1X1_FLOAT16 or dtype == C1X1_BFLOAT16:
         return C1X1_COMPUTE_FLOAT32
     return C1X1_COMPUTE_INT64
 
@@ -135,12 +141,21 @@ cdef double magnitude(object dtype):
     return <double>np.iinfo(dtype).max + 1 if dtype.kind in "iu" else np.inf
 
 
-# Sums of integers are exact in a float dtype as long as no partial sum outgrows its fraction, and
-# the kernels of floats are many times as fast as those of integers.
+cdef bint fits_int16(ndarray a) noexcept:
+    cdef int dtype = dtype_of(cnp.PyArray_TYPE(a))
+    return dtype == C1X1_BOOL or dtype == C1X1_INT8 or dtype == C1X1_UINT8 or dtype == C1X1_INT16
+
+
+# Sums of integers are exact in int32 as long as none outgrows it, whose kernels multiply pairs of int16;
+# and in a float dtype as long as no partial sum outgrows its fraction, whose kernels are many times as
+# fast as those of int64.
 cdef int exact_compute(ndarray values, ndarray w, size_t c_in, object bias, object residual,
-                       bint is_scaled) except -1:
+                       bint is_scaled, bint has_table) except -1:
     cdef double largest = <double>c_in * magnitude(values.dtype) * magnitude(w.dtype)
+    cdef bint is_paired = not has_table and fits_int16(values) and fits_int16(w)
     if is_scaled:
+        if is_paired and largest < 2.0 ** 31:
+            return C1X1_COMPUTE_INT32
         return C1X1_COMPUTE_FLOAT64 if largest <= 2.0 ** 53 else C1X1_COMPUTE_INT64
     if bias is not None:
         bias = np.asarray(bias)
@@ -149,6 +164,8 @@ cdef int exact_compute(ndarray values, ndarray w, size_t c_in, object bias, obje
         largest += float(np.abs(bias.astype(np.float64)).max(initial=0))
     if residual is not None:
         largest += magnitude(np.asarray(residual).dtype)
+    if is_paired and largest < 2.0 ** 31:
+        return C1X1_COMPUTE_INT32
     if largest <= 2.0 ** 24:
         return C1X1_COMPUTE_FLOAT32
     return C1X1_COMPUTE_FLOAT64 if largest <= 2.0 ** 53 else C1X1_COMPUTE_INT64

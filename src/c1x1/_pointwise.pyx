@@ -26,7 +26,9 @@ cdef class Pointwise:
         As in `conv`. Arrays are copied: later changes of them do not reach the layer.
     x_dtype : dtype_like, optional
         Of the images to come, where it is not that of the weights: packs for the dtype that the two
-        are multiplied in. Of complex weights each part is packed.
+        are multiplied in. Of complex weights each part is packed. With "bfloat16", an image of uint16 holds
+        the bits of bfloat16, whether or not ml_dtypes is installed; with ``dtype="bfloat16"`` the result
+        of such an image does too.
 
     Examples
     --------
@@ -34,6 +36,12 @@ cdef class Pointwise:
     >>> layer = c1x1.Pointwise(np.eye(3, 2, dtype=np.float32), bias=[0.0, 1.0])
     >>> layer(np.ones((4, 4, 3), np.float32))[0, 0]
     array([1., 2.], dtype=float32)
+
+    bfloat16 in and out, as its bits: 1.0 is 0x3f80, 3.0 is 0x4040.
+
+    >>> layer = c1x1.Pointwise(np.ones((3, 1), np.float32), x_dtype="bfloat16", dtype="bfloat16")
+    >>> hex(layer(np.full((4, 3), 0x3F80, np.uint16))[0, 0])
+    '0x4040'
     """
 
     cdef readonly ndarray weight
@@ -45,7 +53,7 @@ cdef class Pointwise:
     cdef readonly int groups
     """int."""
     cdef readonly object dtype
-    """dtype of the results, or None."""
+    """dtype of the results, "bfloat16", or None."""
     cdef readonly object scale
     """ndarray or None: the scale, read-only."""
     cdef readonly object activation
@@ -57,7 +65,7 @@ cdef class Pointwise:
     cdef readonly bint reproducible
     """bool."""
     cdef readonly object x_dtype
-    """dtype that the weights were packed for, or None."""
+    """dtype that the weights were packed for, "bfloat16", or None."""
     cdef readonly object stride
     """int or tuple of int: of calls that give none; 1 unless a framework's layer had another."""
     cdef Extras extras
@@ -66,6 +74,7 @@ cdef class Pointwise:
     cdef object groups_object
     cdef bint is_complex
     cdef int promises
+    cdef int bits  # which of pixels (1) and results (2) may be bfloat16 in uint16
 
     def __cinit__(self, w, bias=None, *, layout=None, groups=1, scale=None, activation=None, lut=None,
                   dtype=None, precision="highest", reproducible=False, x_dtype=None):
@@ -79,9 +88,15 @@ cdef class Pointwise:
         self.weight = frozen(as_array_or_complex(w, "w"))
         if self.weight.ndim == 0:
             raise ValueError("w has no axes; expected (C_in, C_out) or a filter of shape (C_in,)")
-        self.x_dtype = None if x_dtype is None else read_dtype_or_complex(x_dtype, "x_dtype")
+        self.bits = is_bfloat16(x_dtype) + 2 * is_bfloat16(dtype)
+        self.x_dtype = x_dtype
+        if x_dtype is not None and not self.bits & 1:
+            self.x_dtype = read_dtype_or_complex(x_dtype, "x_dtype")
+        pixels = np.dtype(np.float32) if self.bits & 1 else self.x_dtype
         self.dtype = dtype
-        if dtype is not None and "c" in (self.weight.dtype.kind, "" if x_dtype is None else self.x_dtype.kind):
+        if self.bits & 2:
+            self.dtype = "bfloat16"
+        elif dtype is not None and "c" in (self.weight.dtype.kind, "" if x_dtype is None else pixels.kind):
             self.dtype = _complex.result_dtype(None, None, dtype)
         elif dtype is not None:
             self.dtype = read_dtype(dtype)
@@ -109,8 +124,8 @@ cdef class Pointwise:
         if read_filters(&f, self.weight, -1, self.groups, is_last, 0, False):
             sizes = sorted((<object>self.weight).shape)
             if len(sizes) >= 2 and sizes[len(sizes) - 2] > 1 and f.c_out > 4 * self.groups:
-                values = self.weight.dtype if self.lut is None and self.x_dtype is None else np.result_type(
-                    self.weight, self.x_dtype if self.lut is None else self.lut)
+                values = self.weight.dtype if self.lut is None and pixels is None else np.result_type(
+                    self.weight, pixels if self.lut is None else self.lut)
                 values = real_dtype(values)
                 self.packed_parts = {
                     name: pack_filters(part, &f, self.groups, values.num, is_last, self.promises)
@@ -126,6 +141,12 @@ cdef class Pointwise:
             if self.extras is not None:
                 extras.tables = self.extras.tables
         stride = self.stride if stride is None else stride
+        if self.bits & 1 and isinstance(x, np.ndarray) and x.dtype == np.uint16:
+            if nodata is not None or self.lut is not None:
+                raise TypeError("an image of bfloat16 in uint16 takes no nodata and no lut: "
+                                "pass x.view(ml_dtypes.bfloat16)")
+            return run(x, self.weight, self.bias, self.layout, stride, self.groups_object, out,
+                       np.uint16 if self.bits & 2 else self.dtype, threads, extras, self.packed, None, self.promises, self.bits)
         if not self.is_complex:
             try:
                 return run(x, self.weight, self.bias, self.layout, stride, self.groups_object, out,
@@ -442,6 +463,11 @@ cdef class Pointwise:
         if self.stride != 1:
             parts.append(f"stride={self.stride}")
         return f"<c1x1.Pointwise: {', '.join(parts)}>"
+
+
+cdef bint is_bfloat16(object dtype):
+    """By that name: an array of it may come as uint16."""
+    return isinstance(dtype, str) and dtype == "bfloat16"
 
 
 cdef object real_dtype(object dtype):

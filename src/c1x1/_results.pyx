@@ -59,7 +59,7 @@ cdef ndarray read_vector(object given, str name, size_t c_out, int typenum):
 
 
 cdef int finish_type(c1x1_problem *p, Extras extras) noexcept:
-    if extras is not None and p.compute == C1X1_COMPUTE_INT64:
+    if extras is not None and (p.compute == C1X1_COMPUTE_INT64 or p.compute == C1X1_COMPUTE_INT32):
         if extras.scale is not None or extras.activation != 0:
             return cnp.NPY_DOUBLE
     return type_of_compute(p.compute)
@@ -166,7 +166,7 @@ cdef ndarray check_out(object out, const geometry *g, int typenum):
         raise ValueError(f"out has shape {out.shape}; expected {wanted}: pass out=np.empty({wanted}, {str(dtype)!r})")
     if not cnp.PyArray_ISWRITEABLE(a):
         raise ValueError("out is read-only: pass a writable array")
-    if dtype_of(cnp.PyArray_TYPE(a)) < 0:
+    if dtype_of(cnp.PyArray_TYPE(a)) < 0 and not learn_dtype((<object>a).dtype):
         refuse_dtype(a, "out")
     if not np.can_cast(dtype, a.dtype, "same_kind"):
         raise TypeError(

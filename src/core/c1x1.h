@@ -34,6 +34,7 @@ extern "C" {
     X(UINT64, "uint64", uint64_t)
 #define C1X1_FOR_EACH_FLOAT(X)     \
     X(FLOAT16, "float16", uint16_t) \
+    X(BFLOAT16, "bfloat16", uint16_t) \
     X(FLOAT32, "float32", float)   \
     X(FLOAT64, "float64", double)
 #define C1X1_FOR_EACH_DTYPE(X) C1X1_FOR_EACH_INTEGER(X) C1X1_FOR_EACH_FLOAT(X)
@@ -49,10 +50,32 @@ size_t c1x1_dtype_size(c1x1_dtype dtype);
 const char *c1x1_dtype_name(c1x1_dtype dtype);
 
 /* The dtypes that kernels accumulate in. Everything else is converted on its way in. */
-enum { C1X1_COMPUTE_FLOAT32, C1X1_COMPUTE_FLOAT64, C1X1_COMPUTE_INT64, C1X1_COMPUTE_COUNT };
+enum {
+    C1X1_COMPUTE_FLOAT32,
+    C1X1_COMPUTE_FLOAT64,
+    C1X1_COMPUTE_INT64,
+    C1X1_COMPUTE_INT32, /* exact, of operands that fit int16: the caller knows that no sum overflows */
+    C1X1_COMPUTE_COUNT
+};
 typedef int c1x1_compute;
 
 c1x1_dtype c1x1_compute_dtype(c1x1_compute compute);
+
+/* Channels in one element of an operand: a kernel for int32 multiplies pairs of int16. Of an odd number
+ * of channels the last pair is filled with a zero, in both operands. */
+static inline size_t c1x1_pack_factor(c1x1_compute compute) {
+    return compute == C1X1_COMPUTE_INT32 ? 2 : 1;
+}
+
+/* Elements that `channels` take: the steps of a kernel. */
+static inline size_t c1x1_steps(c1x1_compute compute, size_t channels) {
+    const size_t factor = c1x1_pack_factor(compute);
+    return channels / factor + (channels % factor != 0);
+}
+
+static inline int c1x1_is_whole(c1x1_compute compute) {
+    return compute == C1X1_COMPUTE_INT64 || compute == C1X1_COMPUTE_INT32;
+}
 
 /* ---- status ------------------------------------------------------------------------------- */
 
@@ -174,8 +197,9 @@ enum {
     C1X1_HAS_AVX2 = 1 << 1,
     C1X1_HAS_AVX512 = 1 << 2, /* F, BW, DQ, VL and the OS saves the state */
     C1X1_HAS_NEON = 1 << 3,
-    C1X1_HAS_AMX = 1 << 4, /* tiles of bfloat16 and the OS saves them; asks for permission first */
-    C1X1_ON_REQUEST = 1 << 5 /* no CPU's: a row that runs only when it is named */
+    C1X1_HAS_F16C = 1 << 4,
+    C1X1_HAS_AMX = 1 << 5, /* tiles of bfloat16 and the OS saves them; asks for permission first */
+    C1X1_ON_REQUEST = 1 << 6 /* no CPU's: a row that runs only when it is named */
 };
 
 /* The CPUID words and XCR0 that decide; zero where a leaf does not exist. */
@@ -211,7 +235,7 @@ int c1x1_select_isa(const char *name);
 
 /* ---- weights packed once ------------------------------------------------------------------ */
 
-/* Panels of `nr` output channels, each (c_in, nr) contiguous; the tail panel is narrower in use but
+/* Panels of `nr` output channels, each (steps, nr) contiguous; the tail panel is narrower in use but
  * not in memory. Group after group. */
 typedef struct c1x1_weights {
     const struct c1x1_isa *isa;
@@ -273,6 +297,7 @@ typedef struct c1x1_plan {
     c1x1_source a, b;
     c1x1_order order;
     c1x1_finisher finisher;
+    int takes_bytes; /* small kernels read and write uint8 themselves */
     int is_direct;   /* kernels write `out` themselves; else through a tile buffer */
     int is_gathered; /* a block of pixels spans several axes; else the last axis only */
     int fetches_c;   /* results lie beyond L2: their lines are fetched ahead */
@@ -282,14 +307,14 @@ typedef struct c1x1_plan {
         *unit; /* whose matrix unit multiplies, or NULL. What that cannot do is left
                   to the tiles of `isa`. */
     unsigned a_pieces, b_pieces; /* that a matrix unit multiplies */
-    size_t m, n, k;              /* of one outer step */
+    size_t m, n, k; /* of one outer step; k in elements, which may hold two channels each */
     size_t mc, nc, kc;
     size_t matrix_kc;                 /* of k, that the matrix unit takes at once */
     size_t piece;                     /* of k, summed from zero: a function of k alone */
     int sums_wait;                    /* sixteen sums of each result, for further blocks of k */
     size_t outer, m_blocks, n_blocks; /* blocks = outer * m_blocks * n_blocks */
     size_t grain;                     /* blocks that a thread takes at once: a task */
-    size_t a_bytes, b_bytes, tile_bytes, residual_bytes, range_bytes,
+    size_t a_bytes, b_bytes, tile_bytes, wide_bytes, residual_bytes, range_bytes,
         flag_bytes; /* workspace of one thread */
     int threads;
 } c1x1_plan;

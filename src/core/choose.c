@@ -8,13 +8,15 @@
 #include <math.h>
 
 /* Cycles, measured (decision 0005). */
-static const double TILE_CALL = 12;     /* entering and leaving a kernel */
-static const double TILE_STORE = 1;     /* per vector of results */
-static const double PANEL_VECTOR = 1.4; /* per vector of b fetched from beyond L1 */
-static const double PLANE_ROW = 4;      /* per row of a tile that starts on a page of its own */
-static const double COPY_DENSE = 0.3;   /* per element copied along memory */
-static const double COPY_STRIDED = 2.2; /* per element converted, transposed or scattered */
-static const double TINY_MACS = 20000;  /* weighing alternatives takes as long */
+static const double TILE_CALL = 12;       /* entering and leaving a kernel */
+static const double TILE_STORE = 1;       /* per vector of results */
+static const double PANEL_VECTOR = 1.4;   /* per vector of b fetched from beyond L1 */
+static const double PLANE_ROW = 4;        /* per row of a tile that starts on a page of its own */
+static const double COPY_DENSE = 0.3;     /* per element copied along memory */
+static const double COPY_CONVERTED = 0.5; /* per element converted along memory by a converter */
+static const double COPY_STRIDED =
+    2.2; /* per element converted otherwise, transposed or scattered */
+static const double TINY_MACS = 20000;         /* weighing alternatives takes as long */
 static const size_t LONGEST_PACKED_ROW = 8192; /* elements; a dot cannot split k */
 
 /* ---- what the kernels can use as it lies ---------------------------------------------------- */
@@ -28,9 +30,9 @@ c1x1_view c1x1_look_at(const c1x1_problem *p, const c1x1_kernels *kernels) {
     c1x1_view v = {.problem = p, .kernels = kernels, .size = c1x1_dtype_size(native)};
     v.pixels = c1x1_problem_pixels(p);
     v.run = p->dims ? p->dim[p->dims - 1].size : 1;
-    v.chains = p->compute != C1X1_COMPUTE_INT64 && p->c_out <= 4 && p->c_in >= C1X1_CHAINS
-                   ? C1X1_CHAINS
-                   : 1;
+    v.k = c1x1_steps(p->compute, p->c_in);
+    /* Sums of integers are the same in any order. */
+    v.chains = !c1x1_is_whole(p->compute) && p->c_out <= 4 && v.k >= C1X1_CHAINS ? C1X1_CHAINS : 1;
     v.x_is_native = p->x_dtype == native && !p->table && suits(p->x, p->x_channel, v.size) &&
                     suits(p->x, p->x_group, v.size);
     v.out_is_native = p->out_dtype == native && suits(p->out, p->out_channel, v.size) &&
@@ -94,17 +96,27 @@ static double grid_cost(const c1x1_view *v, size_t m, size_t n, double steps, un
     return cost;
 }
 
+/* An element copied along memory, converted along memory, or scattered. */
+static double copy_of(int is_dense, int is_native, int is_converted) {
+    if (is_dense && is_native) return COPY_DENSE;
+    return is_dense && is_converted ? COPY_CONVERTED : COPY_STRIDED;
+}
+
 /* What a c1x1_choice pays to bring x in and results out through buffers. */
 static double copy_cost(const c1x1_view *v, const c1x1_choice *c) {
     const c1x1_problem *p = v->problem;
+    const c1x1_dim *last = p->dims && c->role == C1X1_PIXELS_N ? &p->dim[p->dims - 1] : NULL;
     double cost = 0, weights = 0;
     if (!c->x_in_place) {
-        const ptrdiff_t along =
-            c->role == C1X1_PIXELS_N && p->dims ? p->dim[p->dims - 1].x_stride : p->x_channel;
-        const int is_dense = v->x_is_native && c1x1_is_unit(along, v->size);
-        cost += (double)p->c_in * (is_dense ? COPY_DENSE : COPY_STRIDED);
+        const ptrdiff_t along = last ? last->x_stride : p->x_channel;
+        const int is_dense = c1x1_is_unit(along, c1x1_dtype_size(p->x_dtype));
+        cost += (double)p->c_in * copy_of(is_dense, v->x_is_native, v->x_is_converted);
     }
-    if (!c->is_direct) cost += (double)p->c_out * COPY_STRIDED;
+    if (!c->is_direct) {
+        const ptrdiff_t along = last ? last->out_stride : p->out_channel;
+        const int is_dense = c1x1_is_unit(along, c1x1_dtype_size(p->out_dtype));
+        cost += (double)p->c_out * copy_of(is_dense, 0, v->out_is_converted);
+    }
     if (c->role == C1X1_PIXELS_M && !p->packed) {
         const int is_dense = c1x1_w_is_native(v) && c1x1_is_unit(p->w_out, v->size);
         weights = (double)p->c_in * (double)p->c_out * (is_dense ? COPY_DENSE : COPY_STRIDED);
@@ -137,7 +149,7 @@ unsigned c1x1_panel_width(const c1x1_machine *machine, c1x1_compute compute, siz
                           size_t c_out) {
     const c1x1_kernels *kernels = c1x1_find_kernels(machine->isa, compute, NULL);
     const c1x1_view v = {.kernels = kernels};
-    return kernels->vl * best_nv(&v, c_out, (double)c_in, MANY_ROWS, 0);
+    return kernels->vl * best_nv(&v, c_out, (double)c1x1_steps(compute, c_in), MANY_ROWS, 0);
 }
 
 static c1x1_choice evaluate(const c1x1_view *v, c1x1_role role, int is_gathered) {
@@ -154,7 +166,7 @@ static c1x1_choice evaluate(const c1x1_view *v, c1x1_role role, int is_gathered)
             !is_gathered && v->out_is_native && (!last || c1x1_is_unit(last->out_stride, v->size));
         if (p->epilogue.residual && last)
             c.is_direct = c.is_direct && c1x1_is_unit(last->residual_stride, v->size);
-        const double steps = (double)p->c_in / v->chains;
+        const double steps = (double)v->k / v->chains;
         c.nv = best_nv(v, run, steps, p->c_out, PLANE_ROW);
         c.mr = s->mr[c.nv];
         c.cost = v->chains * grid_cost(v, p->c_out, run, steps, c.mr, c.nv, PLANE_ROW);
@@ -171,16 +183,16 @@ static c1x1_choice evaluate(const c1x1_view *v, c1x1_role role, int is_gathered)
             const double vecs = (double)C1X1_CHAINS / s->vl;
             /* A row to pack must not outgrow a thread's share of memory: that leaves pixels_n,
              * which splits k. */
-            if (!c.x_in_place && p->c_in > LONGEST_PACKED_ROW)
+            if (!c.x_in_place && v->k > LONGEST_PACKED_ROW)
                 c.cost = HUGE_VAL;
             else
                 c.cost = (double)run * (double)((p->c_out + n - 1) / n) *
-                         ((double)p->c_in / C1X1_CHAINS * vecs * step_cost(s, c.mr, n) / c.mr +
+                         ((double)v->k / C1X1_CHAINS * vecs * step_cost(s, c.mr, n) / c.mr +
                           4.0 * n + TILE_CALL / c.mr);
         } else {
-            c.nv = best_nv(v, p->c_out, (double)p->c_in, MANY_ROWS, 0);
+            c.nv = best_nv(v, p->c_out, (double)v->k, MANY_ROWS, 0);
             c.mr = s->mr[c.nv];
-            c.cost = grid_cost(v, run, p->c_out, (double)p->c_in, c.mr, c.nv, 0);
+            c.cost = grid_cost(v, run, p->c_out, (double)v->k, c.mr, c.nv, 0);
         }
     }
     if (p->overlap == C1X1_SAME_PIXELS) c.x_in_place = 0;
@@ -193,14 +205,22 @@ static int is_small(const c1x1_view *v) {
     const c1x1_problem *p = v->problem;
     const ptrdiff_t x_size = (ptrdiff_t)c1x1_dtype_size(p->x_dtype);
     const ptrdiff_t out_size = (ptrdiff_t)c1x1_dtype_size(p->out_dtype);
-    if (p->c_in < 1 || p->c_in > C1X1_MAX_SMALL_IN || p->c_out > C1X1_MAX_SMALL) return 0;
-    if (!v->small || p->groups != 1) return 0;
+    if (v->k < 1 || v->k > C1X1_MAX_SMALL_IN || p->c_out > C1X1_MAX_SMALL) return 0;
+    if (!v->small || p->groups != 1 || !v->small->small[v->k - 1][p->c_out - 1]) return 0;
     if (p->c_in > 1 && p->x_channel != x_size) return 0;
     if (p->c_out > 1 && p->out_channel != out_size) return 0;
     if (p->dims == 0) return 1;
     const c1x1_dim *last = &p->dim[p->dims - 1];
     return last->x_stride == (ptrdiff_t)p->c_in * x_size &&
            last->out_stride == (ptrdiff_t)p->c_out * out_size;
+}
+
+/* Whether kernels convert such pixels in their registers on the way in and out. */
+static int takes_bytes(const c1x1_view *v) {
+    const c1x1_problem *p = v->problem;
+    return v->bytes && p->compute == C1X1_COMPUTE_FLOAT32 && p->x_dtype == C1X1_UINT8 &&
+           p->out_dtype == C1X1_UINT8 && p->c_in <= C1X1_MAX_SMALL && !p->table &&
+           !c1x1_has_epilogue(p);
 }
 
 /* Whether the residual lies as the results of a small kernel do. */
@@ -219,13 +239,22 @@ static int is_tiny(const c1x1_view *v) {
 
 c1x1_choice c1x1_choose(const c1x1_view *v) {
     const c1x1_problem *p = v->problem;
+    if (is_small(v) && takes_bytes(v))
+        return (c1x1_choice){.role = C1X1_SMALL,
+                             .mr = (unsigned)p->c_out,
+                             .nv = 1,
+                             .x_in_place = 1,
+                             .is_direct = 1,
+                             .takes_bytes = 1};
     if (is_small(v))
         return (c1x1_choice){.role = C1X1_SMALL,
                              .mr = (unsigned)p->c_out,
                              .nv = 1,
                              .x_in_place = v->x_is_native,
                              .is_direct = v->out_is_native && is_residual_small(v)};
-    const c1x1_role last_role = v->chains > 1 ? C1X1_DOT : C1X1_PIXELS_M;
+    const int is_dot = v->chains > 1 || (p->compute == C1X1_COMPUTE_INT32 &&
+                                         p->c_out <= C1X1_MAX_DOT && v->k > C1X1_CHAINS / 2);
+    const c1x1_role last_role = is_dot ? C1X1_DOT : C1X1_PIXELS_M;
     c1x1_choice best = evaluate(v, last_role, 0);
     /* Nothing to gain elsewhere: no copies, full vectors. */
     if (best.x_in_place && best.is_direct && p->dims <= 1 &&

@@ -31,7 +31,11 @@ static inline float c1x1_half_to_float(uint16_t h) {
 static inline uint16_t c1x1_double_to_half(double value) {
     const uint16_t sign = signbit(value) ? 0x8000 : 0;
     const double magnitude = fabs(value);
-    if (isnan(value)) return (uint16_t)(sign | 0x7e00);
+    if (isnan(value)) { /* what fits of the payload stays, as the instructions have it */
+        uint64_t payload;
+        memcpy(&payload, &value, sizeof payload);
+        return (uint16_t)(sign | 0x7e00 | (payload >> 42 & 0x3ff));
+    }
     if (magnitude >= 65520.0) return (uint16_t)(sign | 0x7c00);
     if (magnitude < 0x1p-14) return (uint16_t)(sign | (uint16_t)llrint(magnitude * 0x1p24));
     uint64_t bits;
@@ -42,6 +46,37 @@ static inline uint16_t c1x1_double_to_half(double value) {
     const uint64_t odd = fraction >> 42 & 1;
     const uint64_t rounded = (fraction + ((uint64_t)1 << 41) - 1 + odd) >> 42;
     return (uint16_t)(sign | (uint16_t)(((uint64_t)(exponent + 15) << 10) + rounded));
+}
+
+/* ---- bfloat16: the upper half of a float -------------------------------------------------------- */
+
+static inline float c1x1_bfloat_to_float(uint16_t b) {
+    const uint32_t bits = (uint32_t)b << 16;
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* Round to nearest, ties to even; a NaN stays one, and quiet. */
+static inline uint16_t c1x1_float_to_bfloat(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    const uint32_t rounded = bits + 0x7fff + (bits >> 16 & 1);
+    return (uint16_t)((isnan(value) ? bits | 0x400000 : rounded) >> 16);
+}
+
+/* A float64 must not be rounded twice: the float below (towards zero), its last bit set where anything
+ * was cut off, rounds as the float64 would. */
+static inline uint16_t c1x1_double_to_bfloat(double value) {
+    float narrow = (float)value;
+    if (isnan(value) || (double)narrow == value || isinf(narrow))
+        return c1x1_float_to_bfloat(narrow);
+    uint32_t bits;
+    memcpy(&bits, &narrow, sizeof bits);
+    if (fabs((double)narrow) > fabs(value)) bits--;
+    bits |= 1;
+    memcpy(&narrow, &bits, sizeof narrow);
+    return c1x1_float_to_bfloat(narrow);
 }
 
 /* ---- compute dtype to integer: round half to even, saturate, NaN to 0 ------------------------ */
@@ -64,6 +99,14 @@ static inline uint64_t c1x1_round_to_uint64(double value) {
     return value >= 0x1p63 ? (uint64_t)(value - 0x1p63) + ((uint64_t)1 << 63) : (uint64_t)value;
 }
 
+/* Whole numbers beyond 2^53 must not be rounded twice either: what is cut off leaves a bit. */
+static inline uint16_t c1x1_whole_to_bfloat(int64_t value) {
+    const uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    const uint64_t kept = magnitude >> 12 << 12 | (uint64_t)((magnitude & 0xfff) != 0) << 12;
+    const double wide = (double)(magnitude < (uint64_t)1 << 52 ? magnitude : kept);
+    return c1x1_double_to_bfloat(value < 0 ? -wide : wide);
+}
+
 /* ---- LOAD_<DTYPE>(T, raw): raw storage to compute type T ------------------------------------- */
 
 #define LOAD_BOOL(T, raw) ((T)((raw) != 0))
@@ -76,6 +119,7 @@ static inline uint64_t c1x1_round_to_uint64(double value) {
 #define LOAD_INT64(T, raw) ((T)(raw))
 #define LOAD_UINT64(T, raw) ((T)(raw))
 #define LOAD_FLOAT16(T, raw) ((T)c1x1_half_to_float(raw))
+#define LOAD_BFLOAT16(T, raw) ((T)c1x1_bfloat_to_float(raw))
 #define LOAD_FLOAT32(T, raw) ((T)(raw))
 #define LOAD_FLOAT64(T, raw) ((T)(raw))
 
@@ -91,6 +135,8 @@ static inline uint64_t c1x1_round_to_uint64(double value) {
 #define STORE_REAL_INT64(v) (c1x1_round_to((double)(v), -0x1p63, 0x1p63))
 #define STORE_REAL_UINT64(v) (c1x1_round_to_uint64((double)(v)))
 #define STORE_REAL_FLOAT16(v) (c1x1_double_to_half((double)(v)))
+#define STORE_REAL_BFLOAT16(v) \
+    (_Generic((v), float: c1x1_float_to_bfloat, default: c1x1_double_to_bfloat)(v))
 #define STORE_REAL_FLOAT32(v) ((float)(v))
 #define STORE_REAL_FLOAT64(v) ((double)(v))
 
@@ -104,6 +150,7 @@ static inline uint64_t c1x1_round_to_uint64(double value) {
 #define STORE_INT_INT64(v) (v)
 #define STORE_INT_UINT64(v) ((uint64_t)(v)) /* modulo 2^64, as NumPy's uint64 sums */
 #define STORE_INT_FLOAT16(v) (c1x1_double_to_half((double)(v)))
+#define STORE_INT_BFLOAT16(v) (c1x1_whole_to_bfloat(v))
 #define STORE_INT_FLOAT32(v) ((float)(v))
 #define STORE_INT_FLOAT64(v) ((double)(v))
 

@@ -20,6 +20,7 @@ enum {
     LEAF1_ECX_FMA = 1u << 12,
     LEAF1_ECX_OSXSAVE = 1u << 27,
     LEAF1_ECX_AVX = 1u << 28,
+    LEAF1_ECX_F16C = 1u << 29,
     LEAF7_EBX_AVX2 = 1u << 5,
     LEAF7_EBX_AVX512F = 1u << 16,
     LEAF7_EBX_AVX512DQ = 1u << 17,
@@ -39,6 +40,7 @@ unsigned c1x1_features(const c1x1_cpuid *id) {
     /* A CPU may have what the operating system does not save: then using it is SIGILL. */
     if ((id->leaf1_ecx & avx) != avx || (id->xcr0 & XCR0_AVX) != XCR0_AVX) return 0;
     if (id->leaf1_ecx & LEAF1_ECX_FMA) features |= C1X1_HAS_FMA;
+    if (id->leaf1_ecx & LEAF1_ECX_F16C) features |= C1X1_HAS_F16C;
     if (id->leaf7_ebx & LEAF7_EBX_AVX2) features |= C1X1_HAS_AVX2;
     if ((id->leaf7_ebx & avx512) == avx512 && (id->xcr0 & XCR0_AVX512) == XCR0_AVX512)
         features |= C1X1_HAS_AVX512;

@@ -236,18 +236,21 @@ static void multiply_panels(worker *w, const block *t, k_block *q) {
         q->k0 = 0;
         do {
             const size_t left = plan->k - q->k0;
-            const char *from = x + (ptrdiff_t)q->k0 * step;
+            const char *from = x + c1x1_channel_at(s, q->k0, step);
             q->k = smaller(plan->kc, left);
             q->is_last = q->k == left;
+            const size_t channels = c1x1_channels(s, q->k0, q->k);
             q->a = c1x1_find_a(w, t, q->k0, q->k);
             q->b = c1x1_find_b(w, t, q->k0, q->k);
             if (!q->is_last)
-                q->ahead = (c1x1_ahead){from + (ptrdiff_t)q->k * step,
-                                        smaller(plan->kc, left - q->k), step};
+                q->ahead = (c1x1_ahead){
+                    from + c1x1_channel_at(s, q->k, step),
+                    c1x1_channels(s, q->k0 + q->k, smaller(plan->kc, left - q->k)), step};
             else
-                q->ahead = (c1x1_ahead){x + cols * s->x_size,
-                                        is_end ? 0 : smaller(plan->kc, plan->k), step};
-            c1x1_pack_panel(w, from, q->k, cols);
+                q->ahead = (c1x1_ahead){
+                    x + cols * s->load_x.size,
+                    is_end ? 0 : c1x1_channels(s, 0, smaller(plan->kc, plan->k)), step};
+            c1x1_pack_panel(w, from, channels, cols);
             multiply_rows(w, t, q, 0, t->m, rows_of(s, cols), j, w->b);
             q->k0 += q->k;
         } while (q->k0 < plan->k);
@@ -357,10 +360,7 @@ static void run_block(worker *w, const block *t) {
     /* Before anything is written: out may lie over x. */
     const int has_nodata = s->problem->nodata.is_given && c1x1_note_nodata(w, t);
     multiply_block(w, t);
-    if (!s->plan->is_direct) {
-        if (s->finish) c1x1_finish_buffer(w, t);
-        c1x1_store_block(w, t);
-    }
+    if (!s->plan->is_direct) c1x1_store_block(w, t);
     if (has_nodata) c1x1_fill_nodata(w, t);
 }
 
@@ -402,7 +402,8 @@ static void work(void *context, int index) {
         w.a = s->workspace + (size_t)index * s->thread_bytes;
         w.b = w.a + plan->a_bytes;
         w.tile = w.b + plan->b_bytes;
-        w.residual = w.tile + plan->tile_bytes;
+        w.wide = w.tile + plan->tile_bytes;
+        w.residual = w.wide + plan->wide_bytes;
         w.ranges = (c1x1_range *)(void *)(w.residual + plan->residual_bytes);
         w.flags = (unsigned char *)w.ranges + plan->range_bytes;
     }
@@ -434,6 +435,24 @@ c1x1_status c1x1_run_begin(c1x1_run_state *run, const c1x1_problem *problem,
     return run->workspace ? C1X1_OK : C1X1_NO_MEMORY;
 }
 
+static c1x1_loader loader_of(const c1x1_plan *plan, c1x1_dtype from) {
+    const c1x1_compute to = plan->compute;
+    return (c1x1_loader){
+        .load = {c1x1_find_load(from, to, C1X1_ALONG), c1x1_find_load(from, to, C1X1_ACROSS)},
+        .convert = c1x1_find_load_converter(plan->isa, from, to),
+        .size = c1x1_dtype_size(from),
+        .packed_size = c1x1_dtype_size(c1x1_compute_dtype(to)),
+        .makes_pairs = c1x1_pack_factor(to) > 1,
+        .is_plain = from == c1x1_compute_dtype(to)};
+}
+
+static c1x1_storer storer_of(const c1x1_plan *plan, c1x1_compute from, c1x1_dtype to) {
+    return (c1x1_storer){.store = c1x1_find_store(from, to),
+                         .convert = c1x1_find_store_converter(plan->isa, from, to),
+                         .size = c1x1_dtype_size(to),
+                         .from_size = c1x1_dtype_size(c1x1_compute_dtype(from))};
+}
+
 c1x1_status c1x1_run(c1x1_run_state *run) {
     const c1x1_problem *p = run->problem;
     const c1x1_plan *plan = run->plan;
@@ -442,12 +461,13 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
     shared s = {.problem = p,
                 .plan = plan,
                 .kernels = kernels,
-                .load_x = c1x1_find_load(p->x_dtype, plan->compute),
-                .load_w = c1x1_find_load(p->w_dtype, plan->compute),
-                .store = c1x1_find_store(c1x1_finish_dtype(p), p->out_dtype),
+                .load_x = loader_of(plan, p->x_dtype),
+                .load_w = loader_of(plan, p->w_dtype),
+                .store = storer_of(plan, c1x1_finish_dtype(p), p->out_dtype),
                 .size = c1x1_dtype_size(c1x1_compute_dtype(plan->compute)),
-                .x_size = c1x1_dtype_size(p->x_dtype),
-                .plain_load = c1x1_find_load(c1x1_compute_dtype(plan->compute), plan->compute),
+                .factor = c1x1_pack_factor(plan->compute),
+                .finish_size = c1x1_dtype_size(c1x1_compute_dtype(c1x1_finish_dtype(p))),
+                .widen = c1x1_find_store_converter(plan->isa, plan->compute, C1X1_FLOAT64),
                 .blocks = c1x1_plan_blocks(plan),
                 .tasks = c1x1_plan_tasks(plan),
                 /* a line more than k, so that rows do not all fall into the same cache sets */
@@ -458,7 +478,9 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
                 .thread_bytes = spaced(c1x1_plan_thread_bytes(plan))};
     while (1u << s.vl_log2 < kernels->vl) s.vl_log2++;
     if (plan->role == C1X1_SMALL)
-        s.small = c1x1_find_small(plan->isa, plan->compute)->small[p->c_in - 1][p->c_out - 1];
+        s.small = plan->takes_bytes
+                      ? c1x1_find_bytes(plan->isa)->small[plan->k - 1][p->c_out - 1]
+                      : c1x1_find_small(plan->isa, plan->compute)->small[plan->k - 1][p->c_out - 1];
     c1x1_choose_finish(&s);
     if (plan->role == C1X1_SMALL) s.tile_ld = (ptrdiff_t)p->c_out;
     s.tile_plane = (ptrdiff_t)plan->mc * s.tile_ld;

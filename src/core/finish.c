@@ -27,13 +27,13 @@ void c1x1_choose_finish(shared *s) {
     }
     const c1x1_compute finish = c1x1_finish_dtype(p);
     s->finish = c1x1_find_kernels(plan->isa, finish, NULL)->finish[e->activation];
-    if (e->residual) s->load_residual = c1x1_find_load(e->residual_dtype, finish);
+    if (e->residual) s->load_residual = c1x1_find_load_sums(e->residual_dtype, finish);
 }
 
 /* The epilogue's vectors from output channel `channel` of the block's group on. */
 static c1x1_finish finish_from(const shared *s, const block *t, size_t channel) {
     const c1x1_problem *p = s->problem;
-    const size_t at = (t->group * p->c_out + channel) * s->size;
+    const size_t at = (t->group * p->c_out + channel) * s->finish_size;
     const char *const *parameter = p->epilogue.parameter;
     return (c1x1_finish){.is_by_row = c1x1_pixels_are_n(s->plan->role),
                          .scale = p->epilogue.scale ? p->epilogue.scale + at : NULL,
@@ -53,7 +53,8 @@ static void finish_interleaved(const shared *s, const block *t, char *c, const c
     for (int i = 0; i < 4; i++) {
         if (!*given[i]) continue;
         for (size_t copy = 0; copy < vl; copy++)
-            memcpy((char *)terms[i] + copy * channels * s->size, *given[i], channels * s->size);
+            memcpy((char *)terms[i] + copy * channels * s->finish_size, *given[i],
+                   channels * s->finish_size);
         *given[i] = terms[i];
     }
     f.is_by_row = 0;
@@ -63,7 +64,7 @@ static void finish_interleaved(const shared *s, const block *t, char *c, const c
     f.c = c;
     f.residual = residual;
     s->finish(&f);
-    const size_t done = f.m * row * s->size;
+    const size_t done = f.m * row * s->finish_size;
     f.m = 1;
     f.n = pixels % vl * channels;
     f.c = c + done;
@@ -71,21 +72,8 @@ static void finish_interleaved(const shared *s, const block *t, char *c, const c
     s->finish(&f);
 }
 
-/* Whole numbers to the float64 that their epilogue is done in; both have eight bytes. */
-static void widen_sums(char *sums, size_t rows, size_t columns, ptrdiff_t ld) {
-    for (size_t r = 0; r < rows; r++) {
-        char *at = sums + (ptrdiff_t)r * ld * (ptrdiff_t)sizeof(int64_t);
-        for (size_t c = 0; c < columns; c++, at += sizeof(int64_t)) {
-            int64_t sum;
-            memcpy(&sum, at, sizeof sum);
-            const double value = (double)sum;
-            memcpy(at, &value, sizeof value);
-        }
-    }
-}
-
-/* The residual of a block, as the tile buffer lies, to a buffer of its own. */
-static void load_residual(const worker *w, const block *t) {
+/* The residual of a block, as its sums lie, to a buffer of its own. */
+static void load_residual(const worker *w, const block *t, ptrdiff_t ld) {
     const shared *s = w->s;
     const c1x1_plan *plan = s->plan;
     const c1x1_epilogue *e = &s->problem->epilogue;
@@ -94,40 +82,35 @@ static void load_residual(const worker *w, const block *t) {
     const size_t channel = c1x1_pixels_are_n(plan->role) ? t->m0 : t->n0;
     const size_t pixels = c1x1_pixels_are_n(plan->role) ? t->n : t->m;
     const size_t channels = c1x1_pixels_are_n(plan->role) ? t->m : t->n;
-    const ptrdiff_t step = (pixels_are_rows ? s->tile_ld : 1) * (ptrdiff_t)s->size;
+    const ptrdiff_t step = (pixels_are_rows ? ld : 1) * (ptrdiff_t)s->finish_size;
     const char *from = t->residual + (ptrdiff_t)channel * e->residual_channel;
     for (size_t done = 0; done < pixels;) {
         const segment g = c1x1_segment_at(s, first + done, pixels - done);
-        const c1x1_copy rows = {g.count, channels, g.residual_stride, e->residual_channel,
-                                s->tile_ld};
-        const c1x1_copy columns = {channels, g.count, e->residual_channel, g.residual_stride,
-                                   s->tile_ld};
+        const c1x1_copy rows = {g.count, channels, g.residual_stride, e->residual_channel, ld};
+        const c1x1_copy columns = {channels, g.count, e->residual_channel, g.residual_stride, ld};
         s->load_residual(w->residual + (ptrdiff_t)done * step, from + g.residual,
                          pixels_are_rows ? &rows : &columns);
         done += g.count;
     }
 }
 
-/* The epilogue of a block whose sums wait in the tile buffer. */
-void c1x1_finish_buffer(const worker *w, const block *t) {
+/* The epilogue of a block whose sums wait at `sums`, in the dtype that it is done in. */
+static void finish_sums(const worker *w, const block *t, char *sums, ptrdiff_t ld) {
     const shared *s = w->s;
     const int is_small = s->plan->role == C1X1_SMALL;
     const size_t rows = is_small ? t->n : t->m, columns = is_small ? t->m : t->n;
-    if (s->problem->compute == C1X1_COMPUTE_INT64 &&
-        c1x1_finish_dtype(s->problem) == C1X1_COMPUTE_FLOAT64)
-        widen_sums(w->tile, rows, columns, s->tile_ld);
     const char *residual = s->problem->epilogue.residual ? w->residual : NULL;
-    if (residual) load_residual(w, t);
+    if (residual) load_residual(w, t, ld);
     if (is_small) {
-        finish_interleaved(s, t, w->tile, residual, rows);
+        finish_interleaved(s, t, sums, residual, rows);
         return;
     }
     c1x1_finish f = finish_from(s, t, c1x1_pixels_are_n(s->plan->role) ? t->m0 : t->n0);
     f.m = rows;
     f.n = columns;
-    f.c = w->tile;
+    f.c = sums;
     f.residual = residual;
-    f.ldc = f.ldr = s->tile_ld;
+    f.ldc = f.ldr = ld;
     s->finish(&f);
 }
 
@@ -171,30 +154,96 @@ void c1x1_finish_pixels(const shared *s, const block *t, char *c, ptrdiff_t ldc)
 
 /* ---- store stage ---------------------------------------------------------------------------- */
 
-/* The finished block, from the tile buffer to `out`, pixel run by pixel run. */
-void c1x1_store_block(const worker *w, const block *t) {
-    const shared *s = w->s;
+/* Shorter rows cost less without a call each. */
+enum { SHORTEST_CONVERTED = 8 };
+
+static void store(const c1x1_storer *s, char *to, const char *from, const c1x1_copy *copy) {
+    if (!s->convert || copy->col_stride != (ptrdiff_t)s->size || copy->cols < SHORTEST_CONVERTED) {
+        s->store(to, from, copy);
+        return;
+    }
+    const ptrdiff_t row_bytes = copy->ld * (ptrdiff_t)s->from_size;
+    for (size_t r = 0; r < copy->rows; r++, to += copy->row_stride, from += row_bytes)
+        s->convert(to, from, copy->cols);
+}
+
+/* Finished results at `from`, `ld` elements from row to row, to `out`, pixel run by pixel run. */
+static void store_results(const shared *s, const block *t, const char *from, ptrdiff_t ld) {
     const c1x1_problem *p = s->problem;
     const int pixels_are_n = c1x1_pixels_are_n(s->plan->role);
     const int pixels_are_rows = c1x1_pixels_are_rows(s->plan->role);
     const size_t first = pixels_are_n ? t->n0 : t->m0;
     const size_t channel = pixels_are_n ? t->m0 : t->n0;
     const size_t count = pixels_are_n ? t->n : t->m, channels = pixels_are_n ? t->m : t->n;
-    const ptrdiff_t pixel_step = (pixels_are_rows ? s->tile_ld : 1) * (ptrdiff_t)s->size;
+    const ptrdiff_t pixel_step = (pixels_are_rows ? ld : 1) * (ptrdiff_t)s->finish_size;
     const size_t out_size = c1x1_dtype_size(p->out_dtype);
     char *out = t->out + (ptrdiff_t)channel * p->out_channel;
     for (size_t done = 0; done < count;) {
         const segment g = c1x1_segment_at(s, first + done, count - done);
-        const char *from = w->tile + (ptrdiff_t)done * pixel_step;
-        const c1x1_copy as_rows = {g.count, channels, g.out_stride, p->out_channel, s->tile_ld};
-        const c1x1_copy as_columns = {channels, g.count, p->out_channel, g.out_stride, s->tile_ld};
+        const c1x1_copy as_rows = {g.count, channels, g.out_stride, p->out_channel, ld};
+        const c1x1_copy as_columns = {channels, g.count, p->out_channel, g.out_stride, ld};
         const c1x1_copy dense = {1, g.count * channels, 0, (ptrdiff_t)out_size, 0};
-        s->store(out + g.out, from,
-                 s->plan->role == C1X1_SMALL ? &dense
-                 : pixels_are_rows           ? &as_rows
-                                             : &as_columns);
+        store(&s->store, out + g.out, from + (ptrdiff_t)done * pixel_step,
+              s->plan->role == C1X1_SMALL ? &dense
+              : pixels_are_rows           ? &as_rows
+                                          : &as_columns);
         done += g.count;
     }
+}
+
+/* Sums of integers to float64, densely. */
+static void widen(const shared *s, double *to, const char *sums, size_t rows, size_t columns,
+                  ptrdiff_t ld) {
+    const size_t row_bytes = (size_t)ld * s->size;
+    for (size_t r = 0; r < rows; r++, to += columns, sums += row_bytes) {
+        if (s->widen)
+            s->widen(to, sums, columns);
+        else if (s->plan->compute == C1X1_COMPUTE_INT32)
+            for (size_t c = 0; c < columns; c++) to[c] = ((const int32_t *)(const void *)sums)[c];
+        else
+            for (size_t c = 0; c < columns; c++)
+                to[c] = (double)((const int64_t *)(const void *)sums)[c];
+    }
+}
+
+/* The epilogue of integer sums that is done in float64: as many at a time as stay in L1 until they
+ * are stored. */
+static void store_widened(const worker *w, const block *t) {
+    const shared *s = w->s;
+    const int is_small = s->plan->role == C1X1_SMALL;
+    const size_t rows = is_small ? t->n : t->m, columns = is_small ? t->m : t->n;
+    const size_t most = s->plan->wide_bytes / sizeof(double);
+    const size_t width = smaller(columns, most), height = most / width;
+    for (size_t i = 0; i < rows; i += height) {
+        for (size_t j = 0; j < columns; j += width) {
+            const size_t m = smaller(height, rows - i), n = smaller(width, columns - j);
+            block part = *t;
+            if (is_small) {
+                part.n0 += i;
+                part.n = m;
+            } else {
+                part.m0 += i;
+                part.m = m;
+                part.n0 += j;
+                part.n = n;
+            }
+            const char *sums =
+                w->tile + ((ptrdiff_t)i * s->tile_ld + (ptrdiff_t)j) * (ptrdiff_t)s->size;
+            widen(s, (double *)(void *)w->wide, sums, m, n, s->tile_ld);
+            finish_sums(w, &part, w->wide, (ptrdiff_t)n);
+            store_results(s, &part, w->wide, (ptrdiff_t)n);
+        }
+    }
+}
+
+void c1x1_store_block(const worker *w, const block *t) {
+    const shared *s = w->s;
+    if (s->finish && c1x1_finish_dtype(s->problem) != s->plan->compute) {
+        store_widened(w, t);
+        return;
+    }
+    if (s->finish) finish_sums(w, t, w->tile, s->tile_ld);
+    store_results(s, t, w->tile, s->tile_ld);
 }
 
 /* ---- pixels without data -------------------------------------------------------------------- */

@@ -18,10 +18,7 @@ void c1x1_finish_rows(const shared *s, const block *t, size_t i, size_t m, size_
 /* The epilogue of a block of few channels per pixel, which lies at c in `out`. */
 void c1x1_finish_pixels(const shared *s, const block *t, char *c, ptrdiff_t ldc);
 
-/* The epilogue of a block whose sums wait in the tile buffer. */
-void c1x1_finish_buffer(const worker *w, const block *t);
-
-/* The finished block, from the tile buffer to `out`. */
+/* A block whose sums wait in the tile buffer gets its epilogue, if there is one, and goes to `out`. */
 void c1x1_store_block(const worker *w, const block *t);
 
 /* Notes which of the block's pixels hold the nodata value; whether any does. */

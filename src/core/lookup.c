@@ -92,6 +92,9 @@ void c1x1_look_up(c1x1_dtype from, c1x1_compute to, void *packed, const char *so
 static inline uint16_t half_key(uint16_t v) {
     return (v & 0x7fff) > 0x7c00 ? 0x7e00 : (v & 0x7fff) ? v : 0;
 }
+static inline uint16_t bfloat_key(uint16_t v) {
+    return (v & 0x7fff) > 0x7f80 ? 0x7fc0 : (v & 0x7fff) ? v : 0;
+}
 static inline uint32_t float_key(uint32_t v) {
     return (v & 0x7fffffff) > 0x7f800000 ? 0x7fc00000 : (v & 0x7fffffff) ? v : 0;
 }
@@ -104,6 +107,7 @@ static inline uint64_t double_key(uint64_t v) {
 #define SCAN_I32(v) (v)
 #define SCAN_I64(v) (v)
 #define SCAN_F16(v) half_key(v)
+#define SCAN_BF16(v) bfloat_key(v)
 #define SCAN_F32(v) float_key(v)
 #define SCAN_F64(v) double_key(v)
 DEFINE_SCAN(I8, i8, uint8_t)
@@ -111,6 +115,7 @@ DEFINE_SCAN(I16, i16, uint16_t)
 DEFINE_SCAN(I32, i32, uint32_t)
 DEFINE_SCAN(I64, i64, uint64_t)
 DEFINE_SCAN(F16, f16, uint16_t)
+DEFINE_SCAN(BF16, bf16, uint16_t)
 DEFINE_SCAN(F32, f32, uint32_t)
 DEFINE_SCAN(F64, f64, uint64_t)
 
@@ -119,6 +124,9 @@ int c1x1_scan(c1x1_dtype dtype, unsigned char *flags, const char *source, const 
     switch (dtype) {
     case C1X1_FLOAT16:
         scan_f16(flags, source, copy, value);
+        break;
+    case C1X1_BFLOAT16:
+        scan_bf16(flags, source, copy, value);
         break;
     case C1X1_FLOAT32:
         scan_f32(flags, source, copy, value);

@@ -71,7 +71,8 @@ static void find_source(const worker *w, const block *t, const side *q, size_t f
     }
     const c1x1_copy rows = {split->count, split->k, across, along, split->ld};
     const c1x1_copy columns = {split->k, split->count, along, across, split->ld};
-    s->load_w(stage, from, q->are_rows ? &rows : &columns);
+    c1x1_load(&s->load_w, q->are_rows ? C1X1_ALONG : C1X1_ACROSS, stage, from,
+              q->are_rows ? &rows : &columns);
 }
 
 /* Cuts channels k0 .. k0 + k; those of weights lie where all of theirs do. */
@@ -233,7 +234,7 @@ c1x1_pieces *c1x1_cut_weights(const c1x1_problem *p, const c1x1_matrix_kernels *
                               .panels = panels,
                               .range = (c1x1_range *)(void *)(memory + head),
                               .data = memory + head + ranges};
-    const c1x1_load_fn load = c1x1_find_load(p->w_dtype, p->compute);
+    const c1x1_load_fn load = c1x1_find_load(p->w_dtype, p->compute, C1X1_ALONG);
     const ptrdiff_t ld = are_rows ? (ptrdiff_t)p->c_in : EDGE;
     for (size_t i = 0; i < all; i++) {
         const size_t first = i % panels * EDGE, n = smaller(EDGE, p->c_out - first);

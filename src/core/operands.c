@@ -31,6 +31,25 @@ segment c1x1_segment_at(const shared *s, size_t pixel, size_t want) {
 
 /* ---- load stage ----------------------------------------------------------------------------- */
 
+/* Shorter rows cost less without a call each. */
+enum { SHORTEST_CONVERTED = 8 };
+
+void c1x1_load(const c1x1_loader *l, c1x1_way way, void *to, const char *from,
+               const c1x1_copy *copy) {
+    const int is_dense = copy->col_stride == (ptrdiff_t)l->size;
+    if (!l->convert || !is_dense || copy->cols < SHORTEST_CONVERTED ||
+        (l->makes_pairs && way == C1X1_ACROSS)) {
+        l->load[way](to, from, copy);
+        return;
+    }
+    const ptrdiff_t row_bytes = copy->ld * (ptrdiff_t)l->packed_size;
+    char *row = to;
+    for (size_t r = 0; r < copy->rows; r++, row += row_bytes, from += copy->row_stride) {
+        l->convert(row, from, copy->cols);
+        if (l->makes_pairs && copy->cols % 2) memset(row + copy->cols * 2, 0, 2);
+    }
+}
+
 /* The same through the table, whose entries for `channel` belong to the first row (column). */
 static void look_up(const shared *s, char *to, const char *from, const c1x1_copy *copy,
                     size_t channel, int channels_are_columns) {
@@ -41,20 +60,22 @@ static void look_up(const shared *s, char *to, const char *from, const c1x1_copy
     c1x1_look_up(p->x_dtype, s->plan->compute, to, from, copy, &(c1x1_table){table, row, column});
 }
 
-/* Pixels first .. first + count, channels k0 .. k0 + k. As rows, or as columns of one panel. */
+/* Pixels first .. first + count, elements k0 .. k0 + k. As rows, or as columns of one panel. */
 void c1x1_load_pixels(const shared *s, const block *t, size_t first, size_t count, size_t k0,
                       size_t k, char *to, ptrdiff_t ld, int as_rows) {
     const c1x1_problem *p = s->problem;
+    const size_t channels = c1x1_channels(s, k0, k);
     for (size_t done = 0; done < count;) {
         const segment g = c1x1_segment_at(s, first + done, count - done);
-        const char *from = t->x + g.x + (ptrdiff_t)k0 * p->x_channel;
-        const c1x1_copy rows = {g.count, k, g.x_stride, p->x_channel, ld};
-        const c1x1_copy columns = {k, g.count, p->x_channel, g.x_stride, ld};
+        const char *from = t->x + g.x + c1x1_channel_at(s, k0, p->x_channel);
+        const c1x1_copy rows = {g.count, channels, g.x_stride, p->x_channel, ld};
+        const c1x1_copy columns = {channels, g.count, p->x_channel, g.x_stride, ld};
         const ptrdiff_t at = (ptrdiff_t)done * (as_rows ? ld : 1) * (ptrdiff_t)s->size;
         if (p->table)
             look_up(s, to + at, from, as_rows ? &rows : &columns, t->group * p->c_in + k0, as_rows);
         else
-            s->load_x(to + at, from, as_rows ? &rows : &columns);
+            c1x1_load(&s->load_x, as_rows ? C1X1_ALONG : C1X1_ACROSS, to + at, from,
+                      as_rows ? &rows : &columns);
         done += g.count;
     }
 }
@@ -90,17 +111,20 @@ operand c1x1_pack_a(worker *w, const block *t, size_t k0, size_t k) {
             c1x1_load_pixels(s, t, t->m0, t->m, k0, k, w->a, s->a_ld, 1);
         return packed;
     }
-    const char *from = t->w + (ptrdiff_t)t->m0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
+    const char *from = t->w + (ptrdiff_t)t->m0 * p->w_out + c1x1_channel_at(s, k0, p->w_in);
     if (c1x1_holds_weights(w, from, t->m)) return packed;
     if (!s->plan->sums_wait) {
-        s->load_w(w->a, from, &(c1x1_copy){t->m, k, p->w_out, p->w_in, s->a_ld});
+        const size_t channels = c1x1_channels(s, k0, k);
+        c1x1_load(&s->load_w, C1X1_ALONG, w->a, from,
+                  &(c1x1_copy){t->m, channels, p->w_out, p->w_in, s->a_ld});
         return packed;
     }
     /* Every sixteenth channel together, so that each chain reads along memory. */
     for (size_t chain = 0; chain < C1X1_CHAINS; chain++) {
         const c1x1_copy copy = {t->m, c1x1_chain_length(k, chain), p->w_out, C1X1_CHAINS * p->w_in,
                                 s->a_ld};
-        s->load_w(w->a + (ptrdiff_t)chain * s->chain_ld * (ptrdiff_t)s->size,
+        c1x1_load(&s->load_w, C1X1_ALONG,
+                  w->a + (ptrdiff_t)chain * s->chain_ld * (ptrdiff_t)s->size,
                   from + (ptrdiff_t)chain * p->w_in, &copy);
     }
     return packed;
@@ -117,16 +141,18 @@ static void pack_panel(worker *w, const block *t, size_t j, size_t cols, size_t 
         c1x1_load_pixels(s, t, first, cols, k0, k, to, length, 0);
         return;
     }
-    const char *from = t->w + (ptrdiff_t)first * p->w_out + (ptrdiff_t)k0 * p->w_in;
-    s->load_w(to, from, &(c1x1_copy){k, cols, p->w_in, p->w_out, length});
+    const char *from = t->w + (ptrdiff_t)first * p->w_out + c1x1_channel_at(s, k0, p->w_in);
+    const size_t channels = c1x1_channels(s, k0, k);
+    c1x1_load(&s->load_w, C1X1_ACROSS, to, from,
+              &(c1x1_copy){channels, cols, p->w_in, p->w_out, length});
 }
 
-/* Dense elements at `from` to panels of `length` columns, `panel` elements apart: k rows, `step` bytes
- * apart. */
-static void pack_dense(const shared *s, c1x1_load_fn load, size_t unit, char *to, const char *from,
+/* Dense elements at `from` to panels of `length` columns, `panel` elements apart: the rows of k channels,
+ * `step` bytes apart. */
+static void pack_dense(const shared *s, const c1x1_loader *load, char *to, const char *from,
                        size_t k, size_t n, ptrdiff_t step, size_t length, size_t panel) {
     const int is_aligned = (((uintptr_t)from | (uintptr_t)step) & (s->size - 1)) == 0;
-    if (load == s->plain_load && is_aligned) {
+    if (load->is_plain && is_aligned) {
         const c1x1_tile rows = {.k = k,
                                 .n = n,
                                 .b = from,
@@ -137,17 +163,18 @@ static void pack_dense(const shared *s, c1x1_load_fn load, size_t unit, char *to
         return;
     }
     for (size_t j = 0; j < n; j += length, to += panel * s->size) {
-        const c1x1_copy copy = {k, smaller(length, n - j), step, (ptrdiff_t)unit,
+        const c1x1_copy copy = {k, smaller(length, n - j), step, (ptrdiff_t)load->size,
                                 (ptrdiff_t)length};
-        load(to, from + j * unit, &copy);
+        c1x1_load(load, C1X1_ACROSS, to, from + j * load->size, &copy);
     }
 }
 
-/* All panels of b along memory: a few rows go to every panel before the next ones are touched. Rows
- * begin at `from`, `step` bytes apart, and hold dense elements of `unit` bytes. */
-static void pack_rows(worker *w, const block *t, size_t k, c1x1_load_fn load, const char *from,
-                      ptrdiff_t step, size_t unit) {
+/* All panels of b along memory: a few rows go to every panel before the next ones are touched. Those of
+ * k channels begin at `from`, `step` bytes apart, and hold dense elements. */
+static void pack_rows(worker *w, const block *t, size_t k, const c1x1_loader *load,
+                      const char *from, ptrdiff_t step) {
     const shared *s = w->s;
+    const size_t unit = load->size;
     const size_t nr = s->plan->nr, panel = s->plan->kc * nr;
     size_t last = t->n; /* columns of the last panel */
     while (c1x1_panel_columns(s->kernels, nr, last) < last) last -= nr;
@@ -160,24 +187,24 @@ static void pack_rows(worker *w, const block *t, size_t k, c1x1_load_fn load, co
             for (size_t byte = 0; byte < t->n * unit; byte += C1X1_LINE)
                 __builtin_prefetch(from + (ptrdiff_t)(next - row) * step + byte);
         if (before > 0)
-            pack_dense(s, load, unit, w->b + row * nr * s->size, from, rows, before, step, nr,
+            pack_dense(s, load, w->b + row / s->factor * nr * s->size, from, rows, before, step, nr,
                        panel);
-        pack_dense(s, load, unit, to_last + row * length * s->size, from + before * unit, rows,
-                   last, step, length, panel);
+        pack_dense(s, load, to_last + row / s->factor * length * s->size, from + before * unit,
+                   rows, last, step, length, panel);
     }
 }
 
-void c1x1_pack_panel(worker *w, const char *from, size_t k, size_t n) {
+void c1x1_pack_panel(worker *w, const char *from, size_t channels, size_t n) {
     const shared *s = w->s;
-    pack_dense(s, s->load_x, s->x_size, w->b, from, k, n, s->problem->x_channel,
-               c1x1_row_length(s, n), 0);
+    pack_dense(s, &s->load_x, w->b, from, channels, n, s->problem->x_channel, c1x1_row_length(s, n),
+               0);
 }
 
 /* Whether neighbouring pixels of one channel are neighbours in memory, and converted one by one. */
 static int is_planar(const shared *s) {
     const c1x1_problem *p = s->problem;
     return !s->plan->is_gathered && p->dims > 0 && !p->table &&
-           p->dim[p->dims - 1].x_stride == (ptrdiff_t)s->x_size;
+           p->dim[p->dims - 1].x_stride == (ptrdiff_t)s->load_x.size;
 }
 
 /* All channels of the block's pixels side by side, as small kernels read them. */
@@ -185,16 +212,18 @@ static void pack_interleaved(worker *w, const block *t) {
     const shared *s = w->s;
     const c1x1_problem *p = s->problem;
     const ptrdiff_t pixel = p->dims ? p->dim[p->dims - 1].x_stride : 0;
-    if (pixel != (ptrdiff_t)(p->c_in * s->x_size) || (p->table && p->table_channel != 0)) {
-        c1x1_load_pixels(s, t, t->n0, t->n, 0, p->c_in, w->b, (ptrdiff_t)p->c_in, 1);
+    const size_t k = s->plan->k;
+    if (pixel != (ptrdiff_t)(p->c_in * s->load_x.size) || (p->table && p->table_channel != 0) ||
+        k * s->factor != p->c_in) {
+        c1x1_load_pixels(s, t, t->n0, t->n, 0, k, w->b, (ptrdiff_t)k, 1);
         return;
     }
-    const c1x1_copy dense = {1, t->n * p->c_in, 0, (ptrdiff_t)s->x_size, 0};
+    const c1x1_copy dense = {1, t->n * p->c_in, 0, (ptrdiff_t)s->load_x.size, 0};
     const char *from = t->x + c1x1_segment_at(s, t->n0, t->n).x;
     if (p->table)
         look_up(s, w->b, from, &dense, 0, 1);
     else
-        s->load_x(w->b, from, &dense);
+        c1x1_load(&s->load_x, C1X1_ALONG, w->b, from, &dense);
 }
 
 operand c1x1_pack_b(worker *w, const block *t, size_t k0, size_t k) {
@@ -202,11 +231,13 @@ operand c1x1_pack_b(worker *w, const block *t, size_t k0, size_t k) {
     const c1x1_plan *plan = s->plan;
     const c1x1_problem *p = s->problem;
     const ptrdiff_t size = (ptrdiff_t)s->size;
-    const char *from = t->w + (ptrdiff_t)t->n0 * p->w_out + (ptrdiff_t)k0 * p->w_in;
+    const char *from = t->w + (ptrdiff_t)t->n0 * p->w_out + c1x1_channel_at(s, k0, p->w_in);
+    const size_t channels = c1x1_channels(s, k0, k);
     if (plan->role == C1X1_DOT) {
         const operand rows = {w->b, s->a_ld, (ptrdiff_t)plan->nr * s->a_ld * size, 0};
         if (!c1x1_holds_weights(w, from, t->n))
-            s->load_w(w->b, from, &(c1x1_copy){t->n, k, p->w_out, p->w_in, s->a_ld});
+            c1x1_load(&s->load_w, C1X1_ALONG, w->b, from,
+                      &(c1x1_copy){t->n, channels, p->w_out, p->w_in, s->a_ld});
         return rows;
     }
     if (plan->role == C1X1_SMALL) {
@@ -220,10 +251,10 @@ operand c1x1_pack_b(worker *w, const block *t, size_t k0, size_t k) {
         return panels;
     }
     if (c1x1_pixels_are_n(plan->role) && is_planar(s)) {
-        from = t->x + c1x1_segment_at(s, t->n0, t->n).x + (ptrdiff_t)k0 * p->x_channel;
-        pack_rows(w, t, k, s->load_x, from, p->x_channel, s->x_size);
+        from = t->x + c1x1_segment_at(s, t->n0, t->n).x + c1x1_channel_at(s, k0, p->x_channel);
+        pack_rows(w, t, channels, &s->load_x, from, p->x_channel);
     } else if (plan->role == C1X1_PIXELS_M && p->w_out == (ptrdiff_t)c1x1_dtype_size(p->w_dtype)) {
-        pack_rows(w, t, k, s->load_w, from, p->w_in, c1x1_dtype_size(p->w_dtype));
+        pack_rows(w, t, channels, &s->load_w, from, p->w_in);
     } else {
         char *to = w->b;
         for (size_t j = 0, cols; j < t->n; j += cols, to += panels.panel_bytes) {
@@ -260,7 +291,7 @@ operand c1x1_find_b(worker *w, const block *t, size_t k0, size_t k) {
         const c1x1_weights *packed = p->packed;
         const size_t group = (size_t)(p->w_group ? (t->w - p->w) / p->w_group : 0);
         const char *panels = (const char *)packed->panels + group * packed->group_bytes;
-        const ptrdiff_t panel_bytes = (ptrdiff_t)p->c_in * nr * size;
+        const ptrdiff_t panel_bytes = (ptrdiff_t)plan->k * nr * size;
         return (operand){panels + (ptrdiff_t)t->n0 / nr * panel_bytes + (ptrdiff_t)k0 * nr * size,
                          nr, panel_bytes, 0};
     }

@@ -11,20 +11,37 @@ enum { C1X1_LINE = 64 }; /* bytes of a cache line */
 
 static inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
+/* How elements of one dtype become an operand. */
+typedef struct {
+    c1x1_load_fn load[2];     /* [c1x1_way] */
+    c1x1_convert_fn convert;  /* where rows are dense, or NULL */
+    size_t size, packed_size; /* of an element, before and after */
+    int makes_pairs;
+    int is_plain; /* nothing to convert: `pack` is faster */
+} c1x1_loader;
+
+/* Likewise from results to `out`. */
+typedef struct {
+    c1x1_store_fn store;
+    c1x1_convert_fn convert;
+    size_t size, from_size;
+} c1x1_storer;
+
 /* What all threads of one call share. */
 typedef struct {
     const c1x1_problem *problem;
     const c1x1_plan *plan;
     const c1x1_kernels *kernels;
     c1x1_tile_fn small;
-    c1x1_load_fn load_x, load_w;
-    c1x1_store_fn store;
+    c1x1_loader load_x, load_w;
+    c1x1_storer store;
+    c1x1_convert_fn widen; /* integer sums to float64, or NULL */
     c1x1_finish_fn finish; /* NULL: what the tiles write are the results */
     const void *bounds;    /* that the tiles keep to */
     c1x1_load_fn load_residual;
-    c1x1_load_fn plain_load; /* that which converts nothing: `pack` is faster */
     size_t size, blocks, tasks;
-    size_t x_size; /* of an element of x */
+    size_t factor;      /* channels in an element of an operand */
+    size_t finish_size; /* of an element while it gets its epilogue */
     int vl_log2;
     ptrdiff_t a_ld, chain_ld, tile_ld, tile_plane; /* elements */
     char *workspace;
@@ -37,7 +54,7 @@ typedef struct {
 /* One thread's buffers, and which part of w they hold, so that nothing is packed twice in a row. */
 typedef struct {
     const shared *s;
-    char *a, *b, *tile, *residual;
+    char *a, *b, *tile, *wide, *residual;
     unsigned char *flags; /* of the block's pixels: whether they hold the nodata value */
     c1x1_range *ranges;   /* of the block's rows, then columns, C1X1_MATRIX_EDGE each */
     const char *held_w;
@@ -76,6 +93,10 @@ static inline size_t c1x1_row_length(const shared *s, size_t columns) {
     return columns <= s->plan->nr ? s->plan->nr : (columns + vl - 1) / vl * vl;
 }
 
+/* The load stage of a part of x or w. */
+void c1x1_load(const c1x1_loader *l, c1x1_way way, void *to, const char *from,
+               const c1x1_copy *copy);
+
 /* Where a pixel lies, in bytes from the first one, and how often its index goes round all axes. */
 typedef struct {
     ptrdiff_t x, out, residual;
@@ -106,7 +127,17 @@ typedef struct {
 /* The longest run that starts at `pixel` of the outer step, at most `want` pixels. */
 segment c1x1_segment_at(const shared *s, size_t pixel, size_t want);
 
-/* Channels k0 .. k0 + k of the block's rows (columns), packed if the plan says so. */
+/* The channels of elements k0 .. k0 + k, of which the last may be half empty. */
+static inline size_t c1x1_channels(const shared *s, size_t k0, size_t k) {
+    return smaller(k * s->factor, s->problem->c_in - k0 * s->factor);
+}
+
+/* Where element k0 of an axis of channels begins. */
+static inline ptrdiff_t c1x1_channel_at(const shared *s, size_t k0, ptrdiff_t stride) {
+    return (ptrdiff_t)(k0 * s->factor) * stride;
+}
+
+/* Elements k0 .. k0 + k of the block's rows (columns), packed if the plan says so. */
 operand c1x1_find_a(worker *w, const block *t, size_t k0, size_t k);
 operand c1x1_find_b(worker *w, const block *t, size_t k0, size_t k);
 
@@ -114,7 +145,7 @@ operand c1x1_find_b(worker *w, const block *t, size_t k0, size_t k);
 operand c1x1_pack_a(worker *w, const block *t, size_t k0, size_t k);
 operand c1x1_pack_b(worker *w, const block *t, size_t k0, size_t k);
 
-/* Pixels first .. first + count, channels k0 .. k0 + k, converted: as rows, or as columns. */
+/* Pixels first .. first + count, elements k0 .. k0 + k, converted: as rows, or as columns. */
 void c1x1_load_pixels(const shared *s, const block *t, size_t first, size_t count, size_t k0,
                       size_t k, char *to, ptrdiff_t ld, int as_rows);
 
@@ -122,8 +153,8 @@ void c1x1_load_pixels(const shared *s, const block *t, size_t first, size_t coun
 int c1x1_holds_pixels(worker *w, const block *t, size_t first, size_t k0);
 int c1x1_holds_weights(worker *w, const char *from, size_t count);
 
-/* k channels of n pixels, dense in memory, to the one panel that w->b holds. */
-void c1x1_pack_panel(worker *w, const char *from, size_t k, size_t n);
+/* That many channels of n pixels, dense in memory, to the one panel that w->b holds. */
+void c1x1_pack_panel(worker *w, const char *from, size_t channels, size_t n);
 
 /* Memory that begins at a cache line. */
 void *c1x1_allocate(size_t bytes);

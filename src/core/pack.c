@@ -1,7 +1,8 @@
 /* pack.c - the load stage: elements of any dtype and strides to dense rows of a compute dtype.
  *
  * One function per pair of dtypes, each with three loops: along the rows where they are dense in
- * memory, across them where the columns are (a transpose), and any strides. */
+ * memory, across them where the columns are (a transpose), and any strides. Two for pairs of int16,
+ * whose channels lie along the rows or across them. */
 #include "stage.h"
 
 #include "convert.h"
@@ -89,7 +90,90 @@ C1X1_FOR_EACH_DTYPE(TO_FLOAT32)
 C1X1_FOR_EACH_DTYPE(TO_FLOAT64)
 C1X1_FOR_EACH_INTEGER(TO_INT64)
 
-c1x1_load_fn c1x1_find_load(c1x1_dtype from, c1x1_compute to) {
+/* What may be added to sums of int32 (c1x1_find_load_sums). */
+DEFINE_LOAD(BOOL, "bool", uint8_t, int32_t, i32)
+DEFINE_LOAD(INT8, "int8", int8_t, int32_t, i32)
+DEFINE_LOAD(UINT8, "uint8", uint8_t, int32_t, i32)
+DEFINE_LOAD(INT16, "int16", int16_t, int32_t, i32)
+DEFINE_LOAD(UINT16, "uint16", uint16_t, int32_t, i32)
+
+#define STORE16(p, value)                        \
+    do {                                         \
+        const int16_t value_ = (int16_t)(value); \
+        memcpy(p, &value_, sizeof value_);       \
+    } while (0)
+
+/* Two values to one element: the first in the lower half, which little-endian memory has first. */
+#define STORE_PAIR(p, first, second)                                                          \
+    do {                                                                                      \
+        const uint32_t pair_ =                                                                \
+            (uint32_t)(uint16_t)(int16_t)(first) | (uint32_t)(uint16_t)(int16_t)(second) << 16; \
+        memcpy(p, &pair_, sizeof pair_);                                                      \
+    } while (0)
+
+#define DEFINE_PAIRS(NAME, type)                                                             \
+    static void load_##NAME##_along(void *packed, const char *restrict source,               \
+                                    const c1x1_copy *copy) {                                 \
+        const size_t rows = copy->rows, cols = copy->cols, odd = cols % 2;                   \
+        const ptrdiff_t rs = copy->row_stride, cs = copy->col_stride;                        \
+        for (size_t r = 0; r < rows; r++) {                                                  \
+            const char *restrict from = source + (ptrdiff_t)r * rs;                          \
+            char *restrict to = (char *)packed + (ptrdiff_t)r * copy->ld * 4;                \
+            if (cs == (ptrdiff_t)sizeof(type)) {                                             \
+                for (size_t c = 0; c < cols; c++)                                            \
+                    STORE16(to + 2 * c, FETCH(NAME, type, int16_t, from + c * sizeof(type))); \
+            } else {                                                                         \
+                for (size_t c = 0; c < cols; c++)                                            \
+                    STORE16(to + 2 * c, FETCH(NAME, type, int16_t, from + (ptrdiff_t)c * cs)); \
+            }                                                                                \
+            if (odd) STORE16(to + 2 * cols, 0);                                              \
+        }                                                                                    \
+    }                                                                                        \
+    /* Rows r and r + 1, of which the second may be missing. */                              \
+    static inline void pair_rows_##NAME(char *restrict to, const char *restrict even,        \
+                                        const char *restrict odd, size_t cols, ptrdiff_t cs) { \
+        if (!odd) {                                                                          \
+            for (size_t c = 0; c < cols; c++)                                                \
+                STORE_PAIR(to + 4 * c, FETCH(NAME, type, int16_t, even + (ptrdiff_t)c * cs), 0); \
+        } else if (cs == (ptrdiff_t)sizeof(type)) {                                          \
+            for (size_t c = 0; c < cols; c++)                                                \
+                STORE_PAIR(to + 4 * c, FETCH(NAME, type, int16_t, even + c * sizeof(type)),  \
+                           FETCH(NAME, type, int16_t, odd + c * sizeof(type)));              \
+        } else {                                                                             \
+            for (size_t c = 0; c < cols; c++)                                                \
+                STORE_PAIR(to + 4 * c, FETCH(NAME, type, int16_t, even + (ptrdiff_t)c * cs), \
+                           FETCH(NAME, type, int16_t, odd + (ptrdiff_t)c * cs));             \
+        }                                                                                    \
+    }                                                                                        \
+    static void load_##NAME##_across(void *packed, const char *restrict source,              \
+                                     const c1x1_copy *copy) {                                \
+        const size_t rows = copy->rows, cols = copy->cols;                                   \
+        const ptrdiff_t rs = copy->row_stride, cs = copy->col_stride, ld = copy->ld * 4;     \
+        const int is_turned = rs == (ptrdiff_t)sizeof(type) && cs != rs;                     \
+        const size_t together = is_turned ? TRANSPOSED : cols;                               \
+        for (size_t c = 0, n; c < cols; c += n) {                                            \
+            n = cols - c < together ? cols - c : together;                                   \
+            const char *from = source + (ptrdiff_t)c * cs;                                   \
+            char *to = (char *)packed + 4 * c;                                               \
+            for (size_t r = 0; r < rows; r += 2, to += ld, from += 2 * rs)                   \
+                pair_rows_##NAME(to, from, r + 1 < rows ? from + rs : NULL, n, cs);          \
+        }                                                                                    \
+    }
+DEFINE_PAIRS(BOOL, uint8_t)
+DEFINE_PAIRS(INT8, int8_t)
+DEFINE_PAIRS(UINT8, uint8_t)
+DEFINE_PAIRS(INT16, int16_t)
+
+static c1x1_load_fn find_pairs(c1x1_dtype from, c1x1_way way) {
+#define WAYS(NAME) [C1X1_##NAME] = {load_##NAME##_along, load_##NAME##_across}
+    static const c1x1_load_fn table[C1X1_DTYPE_COUNT][2] = {WAYS(BOOL), WAYS(INT8), WAYS(UINT8),
+                                                            WAYS(INT16)};
+#undef WAYS
+    return table[from][way];
+}
+
+c1x1_load_fn c1x1_find_load(c1x1_dtype from, c1x1_compute to, c1x1_way way) {
+    if (to == C1X1_COMPUTE_INT32) return find_pairs(from, way);
 #define INTEGER(NAME, name, type) {load_##NAME##_f32, load_##NAME##_f64, load_##NAME##_i64},
 #define FLOAT(NAME, name, type) {load_##NAME##_f32, load_##NAME##_f64, NULL},
     static const c1x1_load_fn table[C1X1_DTYPE_COUNT][C1X1_COMPUTE_COUNT] = {
@@ -97,4 +181,13 @@ c1x1_load_fn c1x1_find_load(c1x1_dtype from, c1x1_compute to) {
 #undef INTEGER
 #undef FLOAT
     return table[from][to];
+}
+
+c1x1_load_fn c1x1_find_load_sums(c1x1_dtype from, c1x1_compute to) {
+    static const c1x1_load_fn table[C1X1_DTYPE_COUNT] = {
+        [C1X1_BOOL] = load_BOOL_i32,     [C1X1_INT8] = load_INT8_i32,
+        [C1X1_UINT8] = load_UINT8_i32,   [C1X1_INT16] = load_INT16_i32,
+        [C1X1_UINT16] = load_UINT16_i32,
+    };
+    return to == C1X1_COMPUTE_INT32 ? table[from] : c1x1_find_load(from, to, C1X1_ALONG);
 }

@@ -14,6 +14,7 @@ static const size_t SPLIT_K = 512;       /* into blocks of at most this */
 static const size_t PACKED_WEIGHTS = 768 << 10; /* bytes that each thread may pack for one call */
 static const size_t FLAGGED_PIXELS = 16 << 10;  /* of a block, a byte each */
 static const size_t TILE_BUFFER = 160 << 10;    /* bytes of sums that wait for the store stage */
+static const size_t WIDE_BUFFER = 16 << 10;     /* bytes of them that become float64 at a time */
 static const size_t FETCHED_ROW = 160;          /* bytes; shorter ones the hardware foresees */
 static const size_t WORKSPACE = 1 << 20;        /* bytes of a thread, beside its packed weights */
 
@@ -151,7 +152,7 @@ static void plan_small(const c1x1_view *v, const c1x1_machine *machine, size_t p
     const size_t in_l1 = pixels_within(machine->l1_bytes / 3, larger(plan->k, plan->m) * v->size);
     plan->a = w_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
     plan->b = x_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
-    plan->nr = v->small->vl;
+    plan->nr = plan->takes_bytes ? v->bytes->vl : v->small->vl;
     plan->mc = plan->m;
     plan->nc = even_block(plan->n, is_staged ? smaller(per_task, in_l1) : per_task, plan->nr);
 }
@@ -245,8 +246,12 @@ static void size_workspace(const c1x1_view *v, c1x1_plan *plan) {
         c1x1_size_matrix(plan);
     else
         size_tiles(v, plan);
+    const int is_widened = c1x1_finish_dtype(v->problem) != plan->compute;
+    plan->wide_bytes = is_widened ? WIDE_BUFFER : 0;
     if (!plan->is_direct && v->problem->epilogue.residual)
-        plan->residual_bytes = round_up(plan->mc * c1x1_plan_tile_row(plan) * v->size, line);
+        plan->residual_bytes = is_widened
+                                   ? WIDE_BUFFER
+                                   : round_up(plan->mc * c1x1_plan_tile_row(plan) * v->size, line);
     if (v->problem->nodata.is_given)
         plan->flag_bytes = round_up(c1x1_pixels_are_n(plan->role) ? plan->nc : plan->mc, line);
 }
@@ -275,7 +280,7 @@ static c1x1_finisher choose_finisher(const c1x1_problem *p, const c1x1_plan *pla
     if (!c1x1_has_epilogue(p) && !is_bias_left) return C1X1_FINISH_NONE;
     if (!plan->is_direct) return C1X1_FINISH_BUFFER;
     if (plan->unit) return C1X1_FINISH_OUT;
-    const int is_tiled = plan->chains == 1 && plan->role != C1X1_SMALL;
+    const int is_tiled = plan->chains == 1 && plan->role != C1X1_SMALL && plan->role != C1X1_DOT;
     const int is_simple =
         e->activation == C1X1_IDENTITY || e->activation == C1X1_RELU || e->activation == C1X1_RELU6;
     return is_tiled && is_simple && !e->scale ? C1X1_FINISH_TILE : C1X1_FINISH_OUT;
@@ -307,6 +312,11 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     if (!kernels) return C1X1_BAD_DTYPE;
     c1x1_view v = c1x1_look_at(p, kernels);
     v.small = c1x1_find_small(machine->isa, p->compute);
+    v.bytes = c1x1_find_bytes(machine->isa);
+    v.x_is_converted =
+        !p->table && c1x1_find_load_converter(plan->isa, p->x_dtype, p->compute) != NULL;
+    v.out_is_converted =
+        c1x1_find_store_converter(plan->isa, c1x1_finish_dtype(p), p->out_dtype) != NULL;
     c1x1_choice c = c1x1_choose(&v);
     const int is_matrix =
         v.chains == 1 && c.role != C1X1_SMALL && c1x1_matrix_wins(&v, &c, machine);
@@ -316,13 +326,14 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     plan->compute = p->compute;
     plan->role = c.role;
     plan->is_direct = c.is_direct;
+    plan->takes_bytes = c.takes_bytes;
     plan->is_gathered = c.is_gathered;
     plan->mr = c.mr;
     plan->nr = c.role == C1X1_DOT ? c.nv : c.nv * kernels->vl;
     plan->chains = v.chains;
     plan->m = pixels_are_m ? run : p->c_out;
     plan->n = pixels_are_m ? p->c_out : run;
-    plan->k = p->c_in;
+    plan->k = v.k;
     plan->outer = v.pixels / run * p->groups;
     plan->threads = choose_threads(&v, thread_limit);
     choose_k(&v, machine, c.x_in_place, plan);
@@ -361,8 +372,8 @@ size_t c1x1_plan_tasks(const c1x1_plan *plan) {
 }
 
 size_t c1x1_plan_thread_bytes(const c1x1_plan *plan) {
-    return plan->a_bytes + plan->b_bytes + plan->tile_bytes + plan->residual_bytes +
-           plan->range_bytes + plan->flag_bytes;
+    return plan->a_bytes + plan->b_bytes + plan->tile_bytes + plan->wide_bytes +
+           plan->residual_bytes + plan->range_bytes + plan->flag_bytes;
 }
 
 const char *c1x1_role_name(c1x1_role role) {

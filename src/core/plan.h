@@ -8,18 +8,21 @@
 typedef struct {
     const c1x1_problem *problem;
     const c1x1_kernels *kernels, *small;
+    const c1x1_bytes *bytes;
     size_t size;        /* of an element of the compute dtype */
     size_t pixels, run; /* all of them; those along the last axis */
+    size_t k;           /* elements that a pixel's channels take */
     unsigned chains;
     int x_is_native; /* dtype, alignment and axis strides suit a kernel */
     int out_is_native;
+    int x_is_converted, out_is_converted; /* there is a converter for dense rows */
 } c1x1_view;
 
 /* Who is the vector side, in which tile, and what is copied. */
 typedef struct {
     c1x1_role role;
     unsigned mr, nv;
-    int is_gathered, x_in_place, is_direct;
+    int is_gathered, x_in_place, is_direct, takes_bytes;
     double cost;
 } c1x1_choice;
 

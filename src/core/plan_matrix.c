@@ -27,6 +27,7 @@ static unsigned exact_pieces(c1x1_dtype dtype) {
     case C1X1_BOOL:
     case C1X1_INT8:
     case C1X1_UINT8:
+    case C1X1_BFLOAT16:
         return 1;
     case C1X1_INT16:
     case C1X1_UINT16:

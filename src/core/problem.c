@@ -21,7 +21,7 @@ size_t c1x1_dtype_size(c1x1_dtype dtype) { return dtype_sizes[dtype]; }
 const char *c1x1_dtype_name(c1x1_dtype dtype) { return dtype_names[dtype]; }
 
 c1x1_dtype c1x1_compute_dtype(c1x1_compute compute) {
-    static const c1x1_dtype dtypes[] = {C1X1_FLOAT32, C1X1_FLOAT64, C1X1_INT64};
+    static const c1x1_dtype dtypes[] = {C1X1_FLOAT32, C1X1_FLOAT64, C1X1_INT64, C1X1_INT32};
     return dtypes[compute];
 }
 
@@ -46,7 +46,7 @@ int c1x1_has_epilogue(const c1x1_problem *p) {
 c1x1_compute c1x1_finish_dtype(const c1x1_problem *p) {
     const c1x1_epilogue *e = &p->epilogue;
     const int is_real = e->scale || e->activation != C1X1_IDENTITY;
-    return p->compute == C1X1_COMPUTE_INT64 && is_real ? C1X1_COMPUTE_FLOAT64 : p->compute;
+    return c1x1_is_whole(p->compute) && is_real ? C1X1_COMPUTE_FLOAT64 : p->compute;
 }
 
 static size_t distance(ptrdiff_t stride) {

@@ -61,6 +61,33 @@ const c1x1_kernels *c1x1_find_small(const c1x1_isa *isa, c1x1_compute compute) {
     return found ? found->kernels[compute] : NULL;
 }
 
+c1x1_convert_fn c1x1_find_load_converter(const c1x1_isa *isa, c1x1_dtype from, c1x1_compute to) {
+    size_t i = 0;
+    while (i < c1x1_isa_count && c1x1_isas[i] != isa) i++;
+    for (; i < c1x1_isa_count; i++) {
+        const c1x1_converters *converters = c1x1_isas[i]->converters;
+        if (converters && converters->load[to][from]) return converters->load[to][from];
+    }
+    return NULL;
+}
+
+c1x1_convert_fn c1x1_find_store_converter(const c1x1_isa *isa, c1x1_compute from, c1x1_dtype to) {
+    size_t i = 0;
+    while (i < c1x1_isa_count && c1x1_isas[i] != isa) i++;
+    for (; i < c1x1_isa_count; i++) {
+        const c1x1_converters *converters = c1x1_isas[i]->converters;
+        if (converters && converters->store[from][to]) return converters->store[from][to];
+    }
+    return NULL;
+}
+
+const c1x1_bytes *c1x1_find_bytes(const c1x1_isa *isa) {
+    size_t i = 0;
+    while (i < c1x1_isa_count && c1x1_isas[i] != isa) i++;
+    while (i < c1x1_isa_count && !c1x1_isas[i]->bytes) i++;
+    return i < c1x1_isa_count ? c1x1_isas[i]->bytes : NULL;
+}
+
 const c1x1_isa *c1x1_find_isa(const char *name) {
     for (size_t i = 0; i < c1x1_isa_count; i++)
         if (strcmp(c1x1_isas[i]->name, name) == 0) return c1x1_isas[i];

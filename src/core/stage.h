@@ -1,6 +1,9 @@
 /* stage.h - the load and store stages: two-dimensional copies that convert on the way.
  *
  * load   packed[r * ld + c] = (compute) source[r, c]
+ *        Where an element of an operand holds two channels (c1x1_pack_factor) they come from columns
+ *        2c and 2c + 1 (C1X1_ALONG) or from rows 2r and 2r + 1 (C1X1_ACROSS); rows and cols count
+ *        those of the source.
  * store  target[r, c] = (dtype, saturated) tile[r * ld + c]
  *
  * ld is in elements; the strides of source and target are in bytes, any value, any alignment. */
@@ -36,8 +39,15 @@ int c1x1_scan(c1x1_dtype dtype, unsigned char *flags, const char *source, const 
 void c1x1_fill(c1x1_dtype dtype, const unsigned char *flags, char *target, const c1x1_copy *copy,
                const char *value);
 
-/* NULL for a float to an integer: no problem asks for that. */
-c1x1_load_fn c1x1_find_load(c1x1_dtype from, c1x1_compute to);
+/* Which way of a source its channels lie. */
+typedef enum { C1X1_ALONG, C1X1_ACROSS } c1x1_way;
+
+/* NULL for a float to an integer, and for what does not fit int16 to pairs of those: no problem asks
+ * for that. */
+c1x1_load_fn c1x1_find_load(c1x1_dtype from, c1x1_compute to, c1x1_way way);
+/* To elements of sums, where those of operands differ from them; NULL for integers of 32 bits and more to
+ * int32. */
+c1x1_load_fn c1x1_find_load_sums(c1x1_dtype from, c1x1_compute to);
 c1x1_store_fn c1x1_find_store(c1x1_compute from, c1x1_dtype to);
 
 #endif

@@ -55,12 +55,14 @@
 #define FROM_FLOAT32(NAME, name, type) DEFINE_STORE(NAME, name, type, float, REAL, f32)
 #define FROM_FLOAT64(NAME, name, type) DEFINE_STORE(NAME, name, type, double, REAL, f64)
 #define FROM_INT64(NAME, name, type) DEFINE_STORE(NAME, name, type, int64_t, INT, i64)
+#define FROM_INT32(NAME, name, type) DEFINE_STORE(NAME, name, type, int32_t, INT, i32)
 C1X1_FOR_EACH_DTYPE(FROM_FLOAT32)
 C1X1_FOR_EACH_DTYPE(FROM_FLOAT64)
 C1X1_FOR_EACH_DTYPE(FROM_INT64)
+C1X1_FOR_EACH_DTYPE(FROM_INT32)
 
 c1x1_store_fn c1x1_find_store(c1x1_compute from, c1x1_dtype to) {
-#define ROW(NAME, name, type) {store_##NAME##_f32, store_##NAME##_f64, store_##NAME##_i64},
+#define ROW(NAME, name, type) {store_##NAME##_f32, store_##NAME##_f64, store_##NAME##_i64, store_##NAME##_i32},
     static const c1x1_store_fn table[C1X1_DTYPE_COUNT][C1X1_COMPUTE_COUNT] = {
         C1X1_FOR_EACH_DTYPE(ROW)};
 #undef ROW

@@ -24,7 +24,8 @@ void c1x1_release(void *p) {
 
 c1x1_status c1x1_pack_weights(const c1x1_problem *p, const c1x1_machine *machine, int is_planar,
                               c1x1_weights *weights) {
-    const c1x1_load_fn load = c1x1_find_load(p->w_dtype, p->compute);
+    const c1x1_load_fn load = c1x1_find_load(p->w_dtype, p->compute, C1X1_ACROSS);
+    const size_t steps = c1x1_steps(p->compute, p->c_in);
     const size_t size = c1x1_dtype_size(c1x1_compute_dtype(p->compute));
     const size_t nr = c1x1_panel_width(machine, p->compute, p->c_in, p->c_out);
     const size_t panels = (p->c_out + nr - 1) / nr;
@@ -33,7 +34,7 @@ c1x1_status c1x1_pack_weights(const c1x1_problem *p, const c1x1_machine *machine
                               .c_in = p->c_in,
                               .c_out = p->c_out,
                               .nr = nr,
-                              .group_bytes = panels * nr * p->c_in * size};
+                              .group_bytes = panels * nr * steps * size};
     c1x1_find_kernels(machine->isa, p->compute, &weights->isa);
     weights->bytes = weights->group_bytes * p->groups;
     weights->panels = c1x1_allocate(weights->bytes ? weights->bytes : 1);
@@ -49,7 +50,7 @@ c1x1_status c1x1_pack_weights(const c1x1_problem *p, const c1x1_machine *machine
     for (size_t g = 0; g < p->groups; g++) {
         char *to = (char *)weights->panels + g * weights->group_bytes;
         const char *from = p->w + (ptrdiff_t)g * p->w_group;
-        for (size_t j = 0; j < p->c_out; j += nr, to += nr * p->c_in * size) {
+        for (size_t j = 0; j < p->c_out; j += nr, to += nr * steps * size) {
             const c1x1_copy copy = {p->c_in, smaller(nr, p->c_out - j), p->w_in, p->w_out,
                                     (ptrdiff_t)nr};
             load(to, from + (ptrdiff_t)j * p->w_out, &copy);

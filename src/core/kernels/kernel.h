@@ -129,6 +129,24 @@ typedef struct {
     const c1x1_finish_fn *finish;   /* [activation]; integers have the identity alone */
 } c1x1_kernels;
 
+/* `count` dense elements of one dtype to another; they need no alignment, and do not overlap. */
+typedef void (*c1x1_convert_fn)(void *to, const void *from, size_t count);
+
+/* Those of one ISA: the load and store stages' own work where rows are dense. NULL: the next ISA below
+ * has it, or nobody, and pack.c or store.c convert element by element. */
+typedef struct {
+    /* [compute][dtype]: to what operands hold, from what results are finished in */
+    c1x1_convert_fn load[C1X1_COMPUTE_COUNT][C1X1_DTYPE_COUNT];
+    c1x1_convert_fn store[C1X1_COMPUTE_COUNT][C1X1_DTYPE_COUNT];
+} c1x1_converters;
+
+/* small kernels whose pixels and results are uint8, while weights, bias and sums are float32: results are
+ * rounded half to even and saturated, a NaN is 0. */
+typedef struct {
+    unsigned vl;
+    c1x1_tile_fn small[C1X1_MAX_SMALL][C1X1_MAX_SMALL]; /* [K - 1][N - 1] */
+} c1x1_bytes;
+
 /* Columns that a chains kernel takes at most: its sums wait in L1, and b is read in runs this long. */
 static inline size_t c1x1_chain_columns(size_t rows, size_t size) {
     return C1X1_CHAIN_BYTES / size / rows / C1X1_MAX_VL * C1X1_MAX_VL;
@@ -220,6 +238,8 @@ typedef struct c1x1_isa {
     unsigned needs;                                  /* C1X1_HAS_... */
     const c1x1_kernels *kernels[C1X1_COMPUTE_COUNT]; /* NULL: the next ISA below serves it */
     const c1x1_matrix_kernels *matrix;               /* or NULL */
+    const c1x1_converters *converters;               /* or NULL */
+    const c1x1_bytes *bytes;                         /* or NULL */
 } c1x1_isa;
 
 /* registry.c: best ISA first, ends with the one that every machine runs. */
@@ -231,6 +251,11 @@ const c1x1_kernels *c1x1_find_kernels(const c1x1_isa *isa, c1x1_compute compute,
                                       const c1x1_isa **owner);
 /* As c1x1_find_kernels, for the first that has small kernels. */
 const c1x1_kernels *c1x1_find_small(const c1x1_isa *isa, c1x1_compute compute);
+/* From `dtype` to operands of `compute`, and from its results; NULL where no ISA has it. */
+c1x1_convert_fn c1x1_find_load_converter(const c1x1_isa *isa, c1x1_dtype from, c1x1_compute to);
+c1x1_convert_fn c1x1_find_store_converter(const c1x1_isa *isa, c1x1_compute from, c1x1_dtype to);
+/* Of the first ISA from `isa` downwards that has them, or NULL. */
+const c1x1_bytes *c1x1_find_bytes(const c1x1_isa *isa);
 const c1x1_isa *c1x1_find_isa(const char *name);
 
 /* Every nv, for pack. */

@@ -34,6 +34,7 @@
 static const c1x1_kernels scalar_float32 = KERNELS;
 #undef NAME
 #undef SMALLS
+#undef SMALLS_TO_8
 #undef SMALL_ENTRY
 
 #define VEC_FLOAT64
@@ -46,6 +47,7 @@ static const c1x1_kernels scalar_float32 = KERNELS;
 static const c1x1_kernels scalar_float64 = KERNELS;
 #undef NAME
 #undef SMALLS
+#undef SMALLS_TO_8
 #undef SMALL_ENTRY
 
 #define VEC_UNFUSED
@@ -60,6 +62,7 @@ static const c1x1_kernels scalar_float64 = KERNELS;
 static const c1x1_kernels scalar_unfused_float64 = KERNELS;
 #undef NAME
 #undef SMALLS
+#undef SMALLS_TO_8
 #undef SMALL_ENTRY
 
 #undef VEC_FLOAT64
@@ -75,6 +78,7 @@ static const c1x1_kernels scalar_unfused_float64 = KERNELS;
 static const c1x1_kernels scalar_unfused_float32 = KERNELS;
 #undef NAME
 #undef SMALLS
+#undef SMALLS_TO_8
 #undef SMALL_ENTRY
 
 #define VEC_INT64
@@ -86,6 +90,28 @@ static const c1x1_kernels scalar_unfused_float32 = KERNELS;
 #include "finish_real.inc"
 static const c1x1_kernels scalar_int64 = KERNELS;
 
+#undef NAME
+#undef SMALLS
+#undef SMALLS_TO_8
+#undef SMALL_ENTRY
+#undef KERNELS
+
+#include "vec_pairs_scalar.h"
+#define NAME(x) scalar_pairs_##x
+#define TILE_PAIRS
+#include "tile_real.inc"
+#include "small_real.inc"
+#include "finish_real.inc"
+static const c1x1_kernels scalar_pairs = {
+    .vl = VL,
+    .mr = {0, 4, 4, 4, 4},
+    .preferred = {4, 3, 2, 1},
+    .dot_mr = {0, 1},
+    .fma_per_cycle = 1,
+    .loads_per_cycle = 2,
+    .fma_latency = 4,
+    TILES(TILE_ENTRY) DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).finish = NAME(finishes)};
+
 #include "matrix_split.inc"
 #include "matrix_emulated.inc"
 
@@ -94,13 +120,13 @@ const c1x1_isa c1x1_isa_scalar = {
     .name = "scalar",
     .description = "plain C, fused multiply-add",
     .needs = C1X1_HAS_FMA,
-    .kernels = {&scalar_float32, &scalar_float64, &scalar_int64},
+    .kernels = {&scalar_float32, &scalar_float64, &scalar_int64, &scalar_pairs},
 };
 const c1x1_isa c1x1_isa_scalar_unfused = {
     .name = "scalar",
     .description = "plain C, multiply and add",
     .needs = 0,
-    .kernels = {&scalar_unfused_float32, &scalar_unfused_float64, &scalar_int64},
+    .kernels = {&scalar_unfused_float32, &scalar_unfused_float64, &scalar_int64, &scalar_pairs},
 };
 
 extern const c1x1_isa c1x1_isa_emulated_amx;
@@ -108,6 +134,6 @@ const c1x1_isa c1x1_isa_emulated_amx = {
     .name = "emulated_amx",
     .description = "plain C, with the matrix unit of AMX emulated: for tests",
     .needs = C1X1_HAS_FMA | C1X1_ON_REQUEST,
-    .kernels = {&scalar_float32, &scalar_float64, &scalar_int64},
+    .kernels = {&scalar_float32, &scalar_float64, &scalar_int64, &scalar_pairs},
     .matrix = &emulated_matrix,
 };

@@ -181,5 +181,4 @@ TILE_INLINE void arm_neon_deinterleave4_f64(float64x2_t *x, const double *p, con
     }
 DEFINE_INTERLEAVE(f32, float, float32x4)
 DEFINE_INTERLEAVE(f64, double, float64x2)
-#undef DEFINE_INTERLEAVE
 #endif
