@@ -107,6 +107,15 @@ def test_requantisation_rounds_once(isa, c_in, c_out, dtype, layout, rng):
     np.testing.assert_array_equal(back(got, layout), want)
 
 
+def test_explain_counts_channels_where_the_plan_counts_pairs():
+    x, w = np.ones((28, 28, 193), np.int8), np.ones((193, 64), np.int8)
+    text = str(c1x1.explain(x, w))
+    assert "193 of 193 channels at a time" in text
+    assert "their channels in pairs of int16" in text
+    x, w = np.ones((9, 700), np.int8), np.ones((700, 9), np.int8)
+    assert "for accuracy" not in str(c1x1.explain(x, w))
+
+
 # ---- bytes through float32 weights ---------------------------------------------------------------
 
 

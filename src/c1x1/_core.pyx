@@ -300,6 +300,7 @@ cdef dict describe_plan(c1x1_problem *problem, object machine, int threads):
         "fetches_c": bool(plan.fetches_c),
         "sums_wait": bool(plan.sums_wait),
         "mr": plan.mr, "nr": plan.nr, "chains": plan.chains,
+        "factor": c1x1_pack_factor(plan.compute),
         "m": plan.m, "n": plan.n, "k": plan.k,
         "mc": plan.mc, "nc": plan.nc, "kc": plan.kc, "piece": plan.piece,
         "outer": plan.outer, "grain": plan.grain,
