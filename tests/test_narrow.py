@@ -107,6 +107,32 @@ def test_requantisation_rounds_once(isa, c_in, c_out, dtype, layout, rng):
     np.testing.assert_array_equal(back(got, layout), want)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("channels", [1, 3, 16, 33, 65])
+def test_requantisation_over_its_own_pixels(isa, channels, layout, rng):
+    x = rng.integers(0, 256, (9, 31, channels)).astype(np.uint8)
+    w = rng.integers(-128, 128, (channels, channels)).astype(np.int8)
+    sums = x.astype(np.int64) @ w.astype(np.int64)
+    image = turned(x, layout).copy()
+    weights = reference.weights_for(w, layout)
+    got = c1x1.conv(
+        image, weights, scale=2.0**-9, nodata=7, dtype=np.uint8, layout=layout, out=image
+    )
+    assert got is image
+    want = reference.saturated(sums * 2.0**-9, "uint8")
+    want[(x == 7).any(axis=-1)] = 7
+    np.testing.assert_array_equal(back(got, layout), want)
+
+
+def test_explain_counts_channels_where_the_plan_counts_pairs():
+    x, w = np.ones((28, 28, 193), np.int8), np.ones((193, 64), np.int8)
+    text = str(c1x1.explain(x, w))
+    assert "193 of 193 channels at a time" in text
+    assert "their channels in pairs of int16" in text
+    x, w = np.ones((9, 700), np.int8), np.ones((700, 9), np.int8)
+    assert "for accuracy" not in str(c1x1.explain(x, w))
+
+
 # ---- bytes through float32 weights ---------------------------------------------------------------
 
 

@@ -306,6 +306,7 @@ cdef dict describe_plan(c1x1_problem *problem, object machine, int threads):
         "fetches_c": bool(plan.fetches_c),
         "sums_wait": bool(plan.sums_wait),
         "mr": plan.mr, "nr": plan.nr, "chains": plan.chains,
+        "factor": c1x1_pack_factor(plan.compute),
         "m": plan.m, "n": plan.n, "k": plan.k,
         "unit": None if plan.unit == NULL else plan.unit.name.decode(),
         "a_pieces": plan.a_pieces, "b_pieces": plan.b_pieces, "matrix_kc": plan.matrix_kc,

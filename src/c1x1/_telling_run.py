@@ -38,15 +38,16 @@ def tell_plan(call: Call) -> list[str]:
         if plan["chains"] == 1
         else f"{plan['chains']} running sums per result, added pairwise at the end"
     )
-    if plan["chains"] == 1 and 0 < plan["piece"] < plan["k"]:
+    if plan["chains"] == 1 and 0 < plan["piece"] < plan["k"] and "float" in plan["compute"]:
         chains += f", in pieces of {plan['piece']} channels for accuracy"
     order = (
         "each strip of rows meets all column panels in turn"
         if plan["order"] == "rows_outside"
         else "each column panel meets all strips of rows in turn"
     )
-    kc = plan["matrix_kc" if plan["unit"] else "kc"]
     lines = []
+    channels = call.channels // call.groups
+    together = min(plan["matrix_kc"] if plan["unit"] else plan["kc"] * plan["factor"], channels)
     if call.is_complex:
         lines.append(
             f"  Complex numbers, (a + bi)(c + di) = (ac - bd) + (ad + bc)i: "
@@ -65,7 +66,7 @@ def tell_plan(call: Call) -> list[str]:
         ),
         *_tell_finish(call),
         f"  Work: {say_count(plan['blocks'], 'block')} of up to {plan['mc']} {rows} x {plan['nc']} "
-        f"{columns}, {kc} of {plan['k']} channels at a time;",
+        f"{columns}, {together} of {channels} channels at a time;",
         f"    {order}.",
         *_tell_threads(call),
     ]
@@ -86,6 +87,8 @@ def _tell_unit(plan: dict[str, Any], pixels_are_columns: bool) -> list[str]:
 
 def _loading(call: Call, name: str, source: str) -> str:
     """What happens to an operand on its way into a copy."""
+    if name == "pixels" and call.plan["takes_bytes"]:
+        return ", converted in registers"
     if source not in ("pack_block", "pack_panel"):
         return ""
     if name == "pixels" and "lut" in call.given:
@@ -95,6 +98,8 @@ def _loading(call: Call, name: str, source: str) -> str:
             f"value. The table takes {say_bytes(size)}"
         )
     dtype = call.x.real.dtype if name == "pixels" else call.w.real.dtype
+    if call.plan["factor"] > 1:
+        return ", their channels in pairs of int16"
     if dtype != call.plan["compute"]:
         return f", converted on the way from {dtype} to {call.plan['compute']}"
     return ""

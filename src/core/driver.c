@@ -437,16 +437,18 @@ c1x1_status c1x1_run_begin(c1x1_run_state *run, const c1x1_problem *problem,
 
 static c1x1_loader loader_of(const c1x1_plan *plan, c1x1_dtype from) {
     const c1x1_compute to = plan->compute;
+    const int is_plain = from == c1x1_compute_dtype(to);
     return (c1x1_loader){
         .load = {c1x1_find_load(from, to, C1X1_ALONG), c1x1_find_load(from, to, C1X1_ACROSS)},
-        .convert = c1x1_find_load_converter(plan->isa, from, to),
+        .convert = is_plain ? NULL : c1x1_find_load_converter(plan->isa, from, to),
         .size = c1x1_dtype_size(from),
         .packed_size = c1x1_dtype_size(c1x1_compute_dtype(to)),
         .makes_pairs = c1x1_pack_factor(to) > 1,
-        .is_plain = from == c1x1_compute_dtype(to)};
+        .is_plain = is_plain};
 }
 
 static c1x1_storer storer_of(const c1x1_plan *plan, c1x1_compute from, c1x1_dtype to) {
+    if (plan->is_direct) return (c1x1_storer){0};
     return (c1x1_storer){.store = c1x1_find_store(from, to),
                          .convert = c1x1_find_store_converter(plan->isa, from, to),
                          .size = c1x1_dtype_size(to),
@@ -467,7 +469,6 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
                 .size = c1x1_dtype_size(c1x1_compute_dtype(plan->compute)),
                 .factor = c1x1_pack_factor(plan->compute),
                 .finish_size = c1x1_dtype_size(c1x1_compute_dtype(c1x1_finish_dtype(p))),
-                .widen = c1x1_find_store_converter(plan->isa, plan->compute, C1X1_FLOAT64),
                 .blocks = c1x1_plan_blocks(plan),
                 .tasks = c1x1_plan_tasks(plan),
                 /* a line more than k, so that rows do not all fall into the same cache sets */
@@ -476,6 +477,8 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
                 .tile_ld = (ptrdiff_t)c1x1_plan_tile_row(plan),
                 .workspace = run->workspace,
                 .thread_bytes = spaced(c1x1_plan_thread_bytes(plan))};
+    if (plan->wide_bytes > 0)
+        s.widen = c1x1_find_store_converter(plan->isa, plan->compute, C1X1_FLOAT64);
     while (1u << s.vl_log2 < kernels->vl) s.vl_log2++;
     if (plan->role == C1X1_SMALL)
         s.small = plan->takes_bytes

@@ -312,10 +312,11 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     if (!kernels) return C1X1_BAD_DTYPE;
     c1x1_view v = c1x1_look_at(p, kernels);
     v.small = c1x1_find_small(machine->isa, p->compute);
-    v.bytes = c1x1_find_bytes(machine->isa);
-    v.x_is_converted =
-        !p->table && c1x1_find_load_converter(plan->isa, p->x_dtype, p->compute) != NULL;
+    if (p->x_dtype == C1X1_UINT8) v.bytes = c1x1_find_bytes(machine->isa);
+    v.x_is_converted = !v.x_is_native && !p->table &&
+                       c1x1_find_load_converter(plan->isa, p->x_dtype, p->compute) != NULL;
     v.out_is_converted =
+        !v.out_is_native &&
         c1x1_find_store_converter(plan->isa, c1x1_finish_dtype(p), p->out_dtype) != NULL;
     c1x1_choice c = c1x1_choose(&v);
     const int is_matrix =
