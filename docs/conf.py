@@ -47,6 +47,7 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": "/plot_",
+    "ignore_pattern": r"pixel_classifier\.py$",  # what an example imports
     "abort_on_example_error": True,
     "capture_repr": (),
     "download_all_examples": False,

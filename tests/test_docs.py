@@ -44,7 +44,7 @@ pytestmark = pytest.mark.skipif(
 
 # Under what name a module is installed, where it is another.
 PACKAGES = {"cv2": "opencv-python-headless", "skimage": "scikit-image", "sklearn": "scikit-learn"}
-OURS = {"c1x1", "numpy", *sys.stdlib_module_names}
+OURS = {"c1x1", "numpy", "pixel_classifier", *sys.stdlib_module_names}
 
 FENCE = re.compile(r"(?ms)^```([^\n]*)\n(.*?)^```")
 DIRECTIVE = re.compile(r"(?ms)^(```|:::+)[^\n]*\n.*?^\1$")
@@ -326,6 +326,7 @@ def test_links_of_the_readme():
 def test_site_builds_without_a_warning(tmp_path):
     extra = ("sphinx", "myst_parser", "numpydoc", "pydata_sphinx_theme", "sphinx_copybutton")
     need(*extra, "sphinx_design", "sphinx_gallery", "matplotlib", "dask", "xarray")
+    need(*(name for path in EXAMPLES for name in libraries(path.read_text("utf-8"))))
     for name in ("docs", "examples"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns(*MADE))
     for name in ("CHANGELOG.md", "CONTRIBUTING.md"):
