@@ -54,6 +54,7 @@ sphinx_gallery_conf = {
     "min_reported_time": 3600,
     "remove_config_comments": True,
     "show_memory": False,
+    "thumbnail_size": (440, 300),
     "show_signature": False,
     "within_subsection_order": "FileNameSortKey",
 }

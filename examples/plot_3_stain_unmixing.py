@@ -58,7 +58,7 @@ print("mean of each stain:", stains.mean(axis=(0, 1)).round(4))
 # One pixel by hand
 # -----------------
 
-row, column = 300, 410
+row, column = 120, 60
 red, green, blue = slide[row, column]
 print("bytes:    ", red, green, blue)
 print("densities:", density[slide[row, column]].round(4))

@@ -296,6 +296,42 @@ def test_example_runs(path, tmp_path):
     run([sys.executable, "-X", "utf8", "-W", "error", str(path)], tmp_path)
 
 
+def test_the_network_of_the_tutorial_is_what_pytorch_computes(tmp_path):
+    """Trained a little, saved and used as the tutorial does, and by `from_torch`."""
+    need("torch", "matplotlib")
+    code = """
+import numpy as np, torch, c1x1
+from pixel_classifier import features, save, train
+
+model = train(steps=5)
+save(model, "classifier.npz")
+state = np.load("classifier.npz")
+assert {name: state[name].shape for name in state.files} == {
+    name: value.shape for name, value in np.load(TUTORIAL).items()
+}
+x = features()
+with torch.no_grad():
+    expected = model(torch.from_numpy(x)).numpy()
+activations = ["silu", "silu", None]
+from_file = [
+    c1x1.Pointwise(state[f"{n}.weight"].T, state[f"{n}.bias"], activation=a)
+    for n, a in zip((0, 2, 4), activations)
+]
+read = [c1x1.Pointwise.from_torch(model[n]) for n in (0, 2, 4)]
+from_torch = [
+    c1x1.Pointwise(layer.weight, layer.bias, activation=a) for layer, a in zip(read, activations)
+]
+for layers in (from_file, from_torch):
+    np.testing.assert_allclose(c1x1.Chain(layers)(x), expected, rtol=1e-5, atol=1e-5)
+"""
+    weights = ROOT / "examples/classifier.npz"
+    run(
+        [sys.executable, "-c", code.replace("TUTORIAL", repr(str(weights)))],
+        tmp_path,
+        PYTHONPATH=os.pathsep.join([str(ROOT / "examples"), *sys.path]),
+    )
+
+
 def test_every_public_name_has_a_page():
     pages = "".join(page.read_text("utf-8") for page in (DOCS / "api").glob("*.rst"))
     for name in set(c1x1.__all__) - {"__version__"}:
@@ -333,5 +369,7 @@ def test_site_builds_without_a_warning(tmp_path):
         shutil.copy(ROOT / name, tmp_path)
     run([sys.executable, "-m", "sphinx", "-W", "-n", "-q", "docs", "site"], tmp_path)
     front = (tmp_path / "site/index.html").read_text("utf-8")
-    (picture,) = re.findall(r'<img [^>]*src="([^"]+)"', front)
-    assert (tmp_path / "site" / picture).stat().st_size > 10_000
+    pictures = re.findall(r'<img [^>]*src="([^"]+)"', front)
+    assert len(pictures) == 5
+    for picture in pictures:
+        assert (tmp_path / "site" / picture).stat().st_size > 10_000
