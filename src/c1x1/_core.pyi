@@ -3,6 +3,7 @@
 from typing import Any, Literal, NotRequired, TypedDict
 
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 class _Machine(TypedDict):
     isa: str
@@ -27,6 +28,11 @@ class _Kernel(TypedDict):
     n: int
     is_full: bool
     activation: NotRequired[str]
+
+@disjoint_base
+class PackedWeights:
+    @property
+    def nbytes(self) -> int: ...
 
 def features_of(leaf1_ecx: int, leaf7_ebx: int, xcr0: int) -> list[str]: ...
 def threads_from_quota(quota: bytes, period: bytes) -> int: ...
