@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import importlib
 import importlib.util
 import json
 import os
@@ -33,7 +34,7 @@ MIGRATION = DOCS / "migration.md"
 MADE = {"_build", "gallery"}  # by a build of the site
 PAGES = [
     page
-    for page in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
     if page.is_file() and not MADE & set(page.relative_to(ROOT).parts)
 ]
 EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
@@ -229,9 +230,12 @@ def commands(text):
 
 def check_extras(words, _folder):
     """Does not install; the extras that it names must exist."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    for names in re.findall(r"\[(.+)\]", " ".join(words)):
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    project = settings["project"]
+    for names in re.findall(r"\.\[(.+)\]", " ".join(words)):
         assert set(names.split(",")) <= set(project["optional-dependencies"])
+    if "--group" in words:
+        assert words[words.index("--group") + 1] in settings["dependency-groups"]
 
 
 def check_command(words, folder):
@@ -262,18 +266,34 @@ def check_few(words, folder):
     run([str(folder / "check"), *words[1:2], "100003" if words[2] == "1" else "0", "1000"], folder)
 
 
+def check_tool(words, folder):
+    """Does not run it, which takes hours; it must tell what it does."""
+    run([sys.executable, str(ROOT / words[1]), "--help"], folder)
+
+
+def check_present(words, _folder):
+    """Does not run: it runs this."""
+    assert os.access(ROOT / words[0], os.X_OK)
+
+
 def check_nothing(_words, _folder):
-    """A new environment, and pytest, which is what runs."""
+    """A new environment, pytest, which is what runs, and the site, which another test builds."""
 
 
 # By how a command starts; of a path only its last part counts.
 CHECKS = {
     "python3 -m venv": check_nothing,
     "python -m pytest": check_nothing,
+    "pytest": check_nothing,
+    "C1X1_ISA=scalar pytest": check_nothing,
+    "activate": check_nothing,
+    "sphinx-build": check_nothing,
+    "run": check_present,
     "python -m pip install": check_extras,
     "pip install": check_extras,
     "python -m c1x1": check_command,
     "python bench/": check_bench,
+    "python tools/": check_tool,
     "gcc": check_compiler,
     "check": check_few,
 }
@@ -282,6 +302,7 @@ CHECKS = {
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "sh"], ids=str)
 def test_shell_block(block, tmp_path):
     for words in commands(block.text):
+        words = words[words[0] == "." :]  # the shell's command that reads a file
         line = " ".join([words[0].rpartition("/")[2], *words[1:]])
         (check,) = (check for start, check in CHECKS.items() if line.startswith(start))
         check(words, tmp_path)
@@ -299,6 +320,9 @@ def test_example_runs(path, tmp_path):
 def test_the_network_of_the_tutorial_is_what_pytorch_computes(tmp_path):
     """Trained a little, saved and used as the tutorial does, and by `from_torch`."""
     need("torch", "matplotlib")
+    page = (ROOT / "examples/plot_6_network_per_pixel.py").read_text("utf-8")
+    (shown,) = re.findall(r"(?m)^#     (np\.savez.*)$", page)
+    assert f"    {shown}\n" in (ROOT / "examples/pixel_classifier.py").read_text("utf-8")
     code = """
 import numpy as np, torch, c1x1
 from pixel_classifier import features, save, train
@@ -351,6 +375,26 @@ def test_signatures_written_by_hand_are_those_of_the_stub():
             argument.annotation = None
         (shown,) = re.findall(pattern, page)
         assert shown.replace('"', "'") == ast.unparse(arguments)
+
+
+def test_the_test_group_is_the_test_extra():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    extra = settings["project"]["optional-dependencies"]["test"]
+    assert settings["dependency-groups"]["test"] == extra
+
+
+def test_the_plot_of_the_readme_is_its_table(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    draw_speed = importlib.import_module("draw_speed")
+    rows = draw_speed.read_rows((ROOT / "README.md").read_text("utf-8"))
+    assert len(rows) == 11
+    assert draw_speed.draw(rows) == draw_speed.SVG.read_text("utf-8")
+
+
+def test_the_version_to_cite_is_this_one():
+    cited = re.findall(r"(?m)^version: (.+)$", (ROOT / "CITATION.cff").read_text("utf-8"))
+    source = (ROOT / "src/c1x1/__init__.py").read_text("utf-8")
+    assert cited == re.findall(r'(?m)^__version__ = "(.+)"$', source)
 
 
 def test_links_of_the_readme():
