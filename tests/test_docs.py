@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import html.parser
 import importlib
 import importlib.util
 import json
@@ -20,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import urllib.parse
 from pathlib import Path
 from typing import NamedTuple
 
@@ -403,6 +405,36 @@ def test_links_of_the_readme():
         assert target.startswith("https://") or (ROOT / target).exists(), target
 
 
+class Links(html.parser.HTMLParser):
+    """Where a page leads, and the anchors it has."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.anchors, self.targets = {""}, []
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, _tag, attributes):
+        found = dict(attributes)
+        self.anchors |= {found[name] for name in ("id", "name") if found.get(name)}
+        self.targets += [found[name] for name in ("href", "src") if found.get(name)]
+
+
+def broken_links(site):
+    """Links within the site to a file or an anchor that is not there."""
+    paths = [path for path in site.rglob("*.html") if "_static" not in path.parts]
+    pages = {path: Links(path) for path in sorted(paths)}
+    for page, links in pages.items():
+        for target in links.targets:
+            if re.match(r"[a-z]+:|//", target):
+                continue
+            name, _, anchor = target.partition("#")
+            path = (page.parent / urllib.parse.unquote(name).partition("?")[0]).resolve()
+            path = path if name else page
+            path = path / "index.html" if path.is_dir() else path
+            if not path.exists() or (path in pages and anchor not in pages[path].anchors):
+                yield f"{page.relative_to(site)}: {target}"
+
+
 def test_site_builds_without_a_warning(tmp_path):
     extra = ("sphinx", "myst_parser", "numpydoc", "pydata_sphinx_theme", "sphinx_copybutton")
     need(*extra, "sphinx_design", "sphinx_gallery", "matplotlib", "dask", "xarray")
@@ -415,5 +447,6 @@ def test_site_builds_without_a_warning(tmp_path):
     front = (tmp_path / "site/index.html").read_text("utf-8")
     pictures = re.findall(r'<img [^>]*src="([^"]+)"', front)
     assert len(pictures) == 5
+    assert list(broken_links((tmp_path / "site").resolve())) == []
     for picture in pictures:
         assert (tmp_path / "site" / picture).stat().st_size > 10_000
