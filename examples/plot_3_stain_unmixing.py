@@ -26,7 +26,7 @@ from skimage.color import hed_from_rgb, separate_stains
 
 import c1x1
 
-slide = data.immunohistochemistry()  # comes with scikit-image: nothing is downloaded
+slide = data.immunohistochemistry()  # ships with scikit-image
 levels = np.maximum(np.arange(256) / 255, 1e-6)
 density = (np.log(levels) / np.log(1e-6)).astype(np.float32)
 matrix = hed_from_rgb.astype(np.float32)
@@ -59,16 +59,10 @@ print("mean of each stain:", stains.mean(axis=(0, 1)).round(4))
 # -----------------
 
 row, column = 120, 60
-red, green, blue = slide[row, column]
-print("bytes:    ", red, green, blue)
-print("densities:", density[slide[row, column]].round(4))
-print(
-    "DAB:      ",
-    " + ".join(
-        f"{density[v]:.4f}*{m:.3f}" for v, m in zip(slide[row, column], matrix[:, 2], strict=True)
-    ),
-)
-print("        = ", stains[row, column, 2].round(4))
+values, weights = density[slide[row, column]], matrix[:, 2]
+for name, value, weight in zip(["red", "green", "blue"], values, weights, strict=True):
+    print(f"{name:>5}: {value:.4f} * {weight:6.3f} = {value * weight:7.4f}")
+print(f"  sum: {values @ weights:.4f}   DAB by conv: {stains[row, column, 2]:.4f}")
 
 # %%
 # The same in scikit-image

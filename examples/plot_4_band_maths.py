@@ -13,7 +13,8 @@ a Sentinel-2 Level-2A product, mixed at their borders, with noise and the edge o
 # %%
 # A scene of twelve bands
 # -----------------------
-# Values are reflectance times 10,000 plus 1,000, as in products since 2022. 0 means no data.
+# Values are reflectance times 10,000 plus 1,000, as in products since 2022. 0 means no data. (How
+# the map is made is in the script, which stands at the end of this page.)
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -113,9 +114,9 @@ print(terms.shape, terms.dtype)
 
 # %%
 # ``nodata=0`` names the value that stands for nothing. A pixel that has it in any band has it in
-# every channel of the result. A sum of reflectances is never 0 otherwise, so it makes the mask.
+# every channel of the result: where all four sums are 0, there is no data.
 
-has_data = terms[..., 1] != 0
+has_data = terms.any(axis=-1)
 ratio = np.full((*terms.shape[:2], 2), np.nan, np.float32)
 np.divide(terms[..., ::2], terms[..., 1::2], out=ratio, where=has_data[..., None])
 ndvi, ndwi = ratio[..., 0], ratio[..., 1]

@@ -13,7 +13,8 @@ scikit-learn finds the components. ``Pointwise.from_sklearn`` applies them to th
 # A cube of 224 bands
 # -------------------
 # Made up: five minerals with smooth spectra and absorption bands, in layers that fold, with noise
-# in every band. Numbers are 16-bit, as such instruments deliver them.
+# in every band. Numbers are 16-bit, as such instruments deliver them. (How it is made is in the
+# script, which stands at the end of this page.)
 
 import matplotlib.pyplot as plt
 import numpy as np

@@ -12,6 +12,7 @@ computes and stores one chunk after the other.
 # -----------------
 # To keep this page quick the stack is small: six dates of 300x400 pixels in twelve bands, 17 MB.
 # What follows is the same for 17 TB. All bands of a pixel lie in one chunk: a sum needs them all.
+# (How the images are made is in the script, which stands at the end of this page.)
 
 import tempfile
 from pathlib import Path
