@@ -41,7 +41,9 @@ try:
 
     import c1x1.dask
 except ImportError as error:
-    raise SystemExit(f"{error}: pip install 'c1x1[dask]' distributed 'zarr>=3'") from None
+    missing = str(error)
+else:
+    missing = ""
 
 #: Rows of one chunk, columns, bands: 4 MiB of float32.
 SLAB = (64, 256, 64)
@@ -161,6 +163,8 @@ def main(arguments=None):
     parser.add_argument("--where", type=Path, help="a directory for the files; default: temporary")
     parser.add_argument("--json", type=Path, help="write all figures there")
     args = parser.parse_args(arguments)
+    if missing:
+        raise SystemExit(f"{missing}: pip install 'c1x1[dask]' distributed 'zarr>=3'")
     with tempfile.TemporaryDirectory(prefix="c1x1-cube-", dir=args.where) as where:
         seconds, cube_bytes, peak = measure(Path(where), args)
     machine = facts()

@@ -47,12 +47,14 @@ sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "gallery",
     "filename_pattern": "/plot_",
+    "ignore_pattern": r"pixel_classifier\.py$",  # what an example imports
     "abort_on_example_error": True,
     "capture_repr": (),
     "download_all_examples": False,
     "min_reported_time": 3600,
     "remove_config_comments": True,
     "show_memory": False,
+    "thumbnail_size": (440, 300),
     "show_signature": False,
     "within_subsection_order": "FileNameSortKey",
 }

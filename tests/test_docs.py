@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import ast
 import functools
+import html.parser
+import importlib
 import importlib.util
 import json
 import os
@@ -19,6 +21,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import urllib.parse
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,7 +36,7 @@ MIGRATION = DOCS / "migration.md"
 MADE = {"_build", "gallery"}  # by a build of the site
 PAGES = [
     page
-    for page in [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md"))]
     if page.is_file() and not MADE & set(page.relative_to(ROOT).parts)
 ]
 EXAMPLES = sorted((ROOT / "examples").glob("plot_*.py"))
@@ -44,7 +47,7 @@ pytestmark = pytest.mark.skipif(
 
 # Under what name a module is installed, where it is another.
 PACKAGES = {"cv2": "opencv-python-headless", "skimage": "scikit-image", "sklearn": "scikit-learn"}
-OURS = {"c1x1", "numpy", *sys.stdlib_module_names}
+OURS = {"c1x1", "numpy", "pixel_classifier", *sys.stdlib_module_names}
 
 FENCE = re.compile(r"(?ms)^```([^\n]*)\n(.*?)^```")
 DIRECTIVE = re.compile(r"(?ms)^(```|:::+)[^\n]*\n.*?^\1$")
@@ -229,9 +232,12 @@ def commands(text):
 
 def check_extras(words, _folder):
     """Does not install; the extras that it names must exist."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    for names in re.findall(r"\[(.+)\]", " ".join(words)):
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    project = settings["project"]
+    for names in re.findall(r"\.\[(.+)\]", " ".join(words)):
         assert set(names.split(",")) <= set(project["optional-dependencies"])
+    if "--group" in words:
+        assert words[words.index("--group") + 1] in settings["dependency-groups"]
 
 
 def check_command(words, folder):
@@ -262,18 +268,34 @@ def check_few(words, folder):
     run([str(folder / "check"), *words[1:2], "100003" if words[2] == "1" else "0", "1000"], folder)
 
 
+def check_tool(words, folder):
+    """Does not run it, which takes hours; it must tell what it does."""
+    run([sys.executable, str(ROOT / words[1]), "--help"], folder)
+
+
+def check_present(words, _folder):
+    """Does not run: it runs this."""
+    assert os.access(ROOT / words[0], os.X_OK)
+
+
 def check_nothing(_words, _folder):
-    """A new environment, and pytest, which is what runs."""
+    """A new environment, pytest, which is what runs, and the site, which another test builds."""
 
 
 # By how a command starts; of a path only its last part counts.
 CHECKS = {
     "python3 -m venv": check_nothing,
     "python -m pytest": check_nothing,
+    "pytest": check_nothing,
+    "C1X1_ISA=scalar pytest": check_nothing,
+    "activate": check_nothing,
+    "sphinx-build": check_nothing,
+    "run": check_present,
     "python -m pip install": check_extras,
     "pip install": check_extras,
     "python -m c1x1": check_command,
     "python bench/": check_bench,
+    "python tools/": check_tool,
     "gcc": check_compiler,
     "check": check_few,
 }
@@ -282,6 +304,7 @@ CHECKS = {
 @pytest.mark.parametrize("block", [b for b in BLOCKS if b.language == "sh"], ids=str)
 def test_shell_block(block, tmp_path):
     for words in commands(block.text):
+        words = words[words[0] == "." :]  # the shell's command that reads a file
         line = " ".join([words[0].rpartition("/")[2], *words[1:]])
         (check,) = (check for start, check in CHECKS.items() if line.startswith(start))
         check(words, tmp_path)
@@ -294,6 +317,45 @@ def test_shell_block(block, tmp_path):
 def test_example_runs(path, tmp_path):
     need(*libraries(path.read_text("utf-8")))
     run([sys.executable, "-X", "utf8", "-W", "error", str(path)], tmp_path)
+
+
+def test_the_network_of_the_tutorial_is_what_pytorch_computes(tmp_path):
+    """Trained a little, saved and used as the tutorial does, and by `from_torch`."""
+    need("torch", "matplotlib")
+    page = (ROOT / "examples/plot_6_network_per_pixel.py").read_text("utf-8")
+    (shown,) = re.findall(r"(?m)^#     (np\.savez.*)$", page)
+    assert f"    {shown}\n" in (ROOT / "examples/pixel_classifier.py").read_text("utf-8")
+    code = """
+import numpy as np, torch, c1x1
+from pixel_classifier import features, save, train
+
+model = train(steps=5)
+save(model, "classifier.npz")
+state = np.load("classifier.npz")
+assert {name: state[name].shape for name in state.files} == {
+    name: value.shape for name, value in np.load(TUTORIAL).items()
+}
+x = features()
+with torch.no_grad():
+    expected = model(torch.from_numpy(x)).numpy()
+activations = ["silu", "silu", None]
+from_file = [
+    c1x1.Pointwise(state[f"{n}.weight"].T, state[f"{n}.bias"], activation=a)
+    for n, a in zip((0, 2, 4), activations)
+]
+read = [c1x1.Pointwise.from_torch(model[n]) for n in (0, 2, 4)]
+from_torch = [
+    c1x1.Pointwise(layer.weight, layer.bias, activation=a) for layer, a in zip(read, activations)
+]
+for layers in (from_file, from_torch):
+    np.testing.assert_allclose(c1x1.Chain(layers)(x), expected, rtol=1e-5, atol=1e-5)
+"""
+    weights = ROOT / "examples/classifier.npz"
+    run(
+        [sys.executable, "-c", code.replace("TUTORIAL", repr(str(weights)))],
+        tmp_path,
+        PYTHONPATH=os.pathsep.join([str(ROOT / "examples"), *sys.path]),
+    )
 
 
 def test_every_public_name_has_a_page():
@@ -317,20 +379,74 @@ def test_signatures_written_by_hand_are_those_of_the_stub():
         assert shown.replace('"', "'") == ast.unparse(arguments)
 
 
+def test_the_test_group_is_the_test_extra():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    extra = settings["project"]["optional-dependencies"]["test"]
+    assert settings["dependency-groups"]["test"] == extra
+
+
+def test_the_plot_of_the_readme_is_its_table(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    draw_speed = importlib.import_module("draw_speed")
+    rows = draw_speed.read_rows((ROOT / "README.md").read_text("utf-8"))
+    assert len(rows) == 11
+    assert draw_speed.draw(rows) == draw_speed.SVG.read_text("utf-8")
+
+
+def test_the_version_to_cite_is_this_one():
+    cited = re.findall(r"(?m)^version: (.+)$", (ROOT / "CITATION.cff").read_text("utf-8"))
+    source = (ROOT / "src/c1x1/__init__.py").read_text("utf-8")
+    assert cited == re.findall(r'(?m)^__version__ = "(.+)"$', source)
+
+
 def test_links_of_the_readme():
     text = (ROOT / "README.md").read_text("utf-8")
     for target in re.findall(r"\]\(([^)#]+)", text):
         assert target.startswith("https://") or (ROOT / target).exists(), target
 
 
+class Links(html.parser.HTMLParser):
+    """Where a page leads, and the anchors it has."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.anchors, self.targets = {""}, []
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, _tag, attributes):
+        found = dict(attributes)
+        self.anchors |= {found[name] for name in ("id", "name") if found.get(name)}
+        self.targets += [found[name] for name in ("href", "src") if found.get(name)]
+
+
+def broken_links(site):
+    """Links within the site to a file or an anchor that is not there."""
+    paths = [path for path in site.rglob("*.html") if "_static" not in path.parts]
+    pages = {path: Links(path) for path in sorted(paths)}
+    for page, links in pages.items():
+        for target in links.targets:
+            if re.match(r"[a-z]+:|//", target):
+                continue
+            name, _, anchor = target.partition("#")
+            path = (page.parent / urllib.parse.unquote(name).partition("?")[0]).resolve()
+            path = path if name else page
+            path = path / "index.html" if path.is_dir() else path
+            if not path.exists() or (path in pages and anchor not in pages[path].anchors):
+                yield f"{page.relative_to(site)}: {target}"
+
+
 def test_site_builds_without_a_warning(tmp_path):
     extra = ("sphinx", "myst_parser", "numpydoc", "pydata_sphinx_theme", "sphinx_copybutton")
     need(*extra, "sphinx_design", "sphinx_gallery", "matplotlib", "dask", "xarray")
+    need(*(name for path in EXAMPLES for name in libraries(path.read_text("utf-8"))))
     for name in ("docs", "examples"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns(*MADE))
     for name in ("CHANGELOG.md", "CONTRIBUTING.md"):
         shutil.copy(ROOT / name, tmp_path)
     run([sys.executable, "-m", "sphinx", "-W", "-n", "-q", "docs", "site"], tmp_path)
     front = (tmp_path / "site/index.html").read_text("utf-8")
-    (picture,) = re.findall(r'<img [^>]*src="([^"]+)"', front)
-    assert (tmp_path / "site" / picture).stat().st_size > 10_000
+    pictures = re.findall(r'<img [^>]*src="([^"]+)"', front)
+    assert len(pictures) == 5
+    assert list(broken_links((tmp_path / "site").resolve())) == []
+    for picture in pictures:
+        assert (tmp_path / "site" / picture).stat().st_size > 10_000

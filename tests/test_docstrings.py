@@ -22,6 +22,7 @@ NAMES = {
     "conv_vjp": None,
     "Chain": None,
     "Pointwise": None,
+    "Pointwise.__call__": None,
     "Pointwise.fold_batchnorm": None,
     "Pointwise.fold_normalization": None,
     "Pointwise.quantize": None,

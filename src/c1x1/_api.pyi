@@ -4,6 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, SupportsIndex
 
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+from typing_extensions import disjoint_base
+
+@disjoint_base
+class Prepared: ...
 
 def conv(
     x: ArrayLike,

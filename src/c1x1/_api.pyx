@@ -223,7 +223,8 @@ def conv(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residu
     """1x1 (pointwise) convolution: at every pixel, a sum over channels, one per filter.
 
     ``y[..., o] = activation(scale[o] * sum_c f(x[..., c]) * w[c, o] + bias[o] + residual[..., o])``,
-    where ``f`` is the identity or a look-up table.
+    where ``f`` is the identity or a look-up table. It is what a convolution with a window of one
+    pixel computes [1]_, and what ``np.tensordot(x, w, axes=1)`` does for channels last.
 
     Parameters
     ----------
@@ -271,6 +272,14 @@ def conv(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residu
         Of the result. Default ``np.result_type(x, w)``; int8 filters give int32, wider integers
         int64, both exact. Integer results saturate and round half to even. float64 makes the sums
         float64 too.
+    precision : {"highest", "high", "medium"}, optional
+        Of float32 sums. "highest": at least as accurate as one fused multiply-add after the other.
+        "high": to about 1e-5 relative. "medium": operands rounded to bfloat16, sums in float32. The
+        lower settings allow what is faster; where nothing is, they give what "highest" gives.
+    reproducible : bool, optional
+        True: each bit of the result depends on its own pixel, `w`, what follows the sums, the dtypes
+        and the numbers of channels, and on nothing else: not on threads, batch, layout, strides or
+        the CPU. False promises the same but for CPUs with a matrix unit or without FMA.
     threads : int, optional
         At most that many. None: as many as the work deserves and the process may use.
 
@@ -288,6 +297,16 @@ def conv(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residu
     MemoryError
         No memory for the result or the workspace; nothing was written.
 
+    See Also
+    --------
+    Pointwise : the same with weights that are packed once.
+    Chain : several layers on one block of pixels after the other.
+    explain : what such a call computes, and how.
+
+    References
+    ----------
+    .. [1] M. Lin, Q. Chen, S. Yan, "Network In Network", 2013, arXiv:1312.4400.
+
     Examples
     --------
     How 28x28x192 shrinks to 28x28x1: the filter holds one number per channel.
@@ -299,6 +318,18 @@ def conv(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residu
     (28, 28, 1)
     >>> float(c1x1.conv(x, w)[0, 0, 0])
     96.0
+
+    Channels first, with weights as PyTorch has them, and an activation:
+
+    >>> batch = -np.ones((2, 3, 8, 8), np.float32)
+    >>> c1x1.conv(batch, np.ones((5, 3, 1, 1), np.float32), 1.0, layout="NCHW", activation="relu").max()
+    np.float32(0.0)
+
+    Bytes in, bytes out: grey, rounded and saturated.
+
+    >>> c1x1.conv(np.full((1, 2, 3), 200, np.uint8), [[0.25], [0.5], [0.25]], dtype=np.uint8)
+    array([[[200],
+            [200]]], dtype=uint8)
     """
     cdef int promises = 0
     if precision is not HIGHEST or reproducible is not False:

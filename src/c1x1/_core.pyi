@@ -3,6 +3,7 @@
 from typing import Any, Literal, NotRequired, TypedDict
 
 from numpy.typing import NDArray
+from typing_extensions import disjoint_base
 
 class _Machine(TypedDict):
     isa: str
@@ -37,6 +38,11 @@ class _Converter(TypedDict):
     way: Literal["load", "store"]
     source: str
     target: str
+
+@disjoint_base
+class PackedWeights:
+    @property
+    def nbytes(self) -> int: ...
 
 def features_of(leaf1_ecx: int, leaf7_ebx: int, xcr0: int, leaf7_edx: int = 0) -> list[str]: ...
 def threads_from_quota(quota: bytes, period: bytes) -> int: ...

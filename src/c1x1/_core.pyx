@@ -5,6 +5,7 @@ Beside the two calls that the other modules cimport there is what `info` and the
 core: its tables, its plans, and single kernels.
 """
 
+cimport cython
 cimport numpy as cnp
 from numpy cimport ndarray
 from libc.stdlib cimport free, malloc
@@ -336,6 +337,7 @@ cdef bint spans_meet(ndarray a, ndarray b) noexcept:
     return c1x1_spans_meet(span_of(a), span_of(b)) != 0
 
 
+@cython.auto_pickle(False)
 cdef class PackedWeights:
     """Weights laid out for the kernels of this machine. Never pickled: rebuilt where it lands."""
 

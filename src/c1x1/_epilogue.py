@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import operator
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
-from numpy.typing import NDArray
 
 from c1x1 import _core
+
+if TYPE_CHECKING:  # a third of the time that c1x1 would take to import
+    from numpy.typing import NDArray
 
 ACTIVATIONS: dict[str, tuple[int, int]] = {
     name: (code, count) for code, (name, count) in enumerate(_core.activations()) if code > 0

@@ -6,7 +6,9 @@ from typing import Any, Literal, Self, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+from typing_extensions import disjoint_base
 
+@disjoint_base
 class Pointwise:
     """A 1x1 convolution whose weights are packed once and used many times."""
 
@@ -91,3 +93,7 @@ class Pointwise:
     ) -> Self: ...
     def __copy__(self) -> Pointwise: ...
     def __deepcopy__(self, memo: dict[int, Any]) -> Pointwise: ...
+
+def restore(
+    weight: NDArray[Any], bias: NDArray[Any] | None, keywords: dict[str, Any]
+) -> Pointwise: ...

@@ -30,6 +30,20 @@ cdef class Pointwise:
         the bits of bfloat16, whether or not ml_dtypes is installed; with ``dtype="bfloat16"`` the result
         of such an image does too.
 
+    Raises
+    ------
+    ValueError
+        Shapes, layout or groups that do not fit.
+    TypeError
+        A dtype or an argument of a kind that is not supported.
+    MemoryError
+        No memory for the packed weights.
+
+    See Also
+    --------
+    conv : one call, with weights as they lie.
+    Chain : several layers on one block of pixels after the other.
+
     Examples
     --------
     >>> import numpy as np, c1x1
@@ -134,7 +148,44 @@ cdef class Pointwise:
                     self.packed = self.packed_parts["real"]
 
     def __call__(self, x, out=None, residual=None, stride=None, nodata=None, threads=None):
-        """Convolves `x`; the keywords are those of `conv`. A stride of None is the layer's own."""
+        """What `conv` gives for `x` and this layer's weights and arguments, bit for bit.
+
+        Parameters
+        ----------
+        x : array_like
+            The image, or a batch of them, in the layer's `layout`.
+        out : ndarray, optional
+            Receives the result, as in `conv`.
+        residual : array_like, optional
+            Broadcasts to the result and is added to it before the activation.
+        stride : int or sequence of int, optional
+            None is the layer's own `stride`: 1, or that of the framework's layer it was made from.
+        nodata : scalar, optional
+            Marks pixels without data, as in `conv`.
+        threads : int, optional
+            At most that many.
+
+        Returns
+        -------
+        ndarray
+            In `x`'s layout, C-contiguous unless `out` is given. Of the layer's `dtype`, else of
+            ``np.result_type(x, weight)`` as in `conv`.
+
+        Raises
+        ------
+        ValueError, TypeError, MemoryError
+            As `conv` does.
+
+        Examples
+        --------
+        >>> import numpy as np, c1x1
+        >>> layer = c1x1.Pointwise(np.eye(3, 2, dtype=np.float32), bias=[0.0, 1.0])
+        >>> y = np.empty((4, 4, 2), np.float32)
+        >>> layer(np.ones((4, 4, 3), np.float32), out=y) is y
+        True
+        >>> layer(np.ones((4, 4, 3), np.float32), stride=2).shape
+        (2, 2, 2)
+        """
         cdef Extras extras = self.extras
         if residual is not None or nodata is not None:
             extras = read_extras(self.scale, residual, self.activation, self.lut, nodata)
@@ -316,6 +367,8 @@ cdef class Pointwise:
     def fold_batchnorm(self, gamma, beta, mean, var, eps):
         """A layer that gives ``gamma * (layer(x) - mean) / sqrt(var + eps) + beta``.
 
+        That is batch normalisation as it is applied after training [1]_.
+
         Parameters
         ----------
         gamma, beta : array_like or None
@@ -335,6 +388,11 @@ cdef class Pointwise:
         ValueError
             Shapes that do not fit; a layer with an activation or an integer `dtype`, which would
             have to come before.
+
+        References
+        ----------
+        .. [1] S. Ioffe, C. Szegedy, "Batch Normalization: Accelerating Deep Network Training by
+           Reducing Internal Covariate Shift", 2015, arXiv:1502.03167.
 
         Examples
         --------
@@ -381,7 +439,7 @@ cdef class Pointwise:
         """An integer layer that does this layer's work on quantized pixels.
 
         A quantized array holds integers q that stand for ``scale * (q - zero_point)``. The sums of
-        ``x_q * w_q`` are exact; zero points are folded into the bias, and all scales into one.
+        ``x_q * w_q`` are exact; zero points are folded into the bias, and all scales into one [1]_.
 
         Parameters
         ----------
@@ -407,6 +465,11 @@ cdef class Pointwise:
             that cannot act on quantized results.
         TypeError
             Weights that are integers already, a `dtype` that is not one of integers.
+
+        References
+        ----------
+        .. [1] B. Jacob et al., "Quantization and Training of Neural Networks for Efficient
+           Integer-Arithmetic-Only Inference", 2017, arXiv:1712.05877.
 
         Examples
         --------

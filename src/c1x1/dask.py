@@ -21,8 +21,8 @@ try:
     import dask.array as da
     from dask.base import is_dask_collection, tokenize
     from dask.delayed import delayed
-except ImportError as error:
-    raise ImportError("c1x1.dask needs dask.array: pip install 'c1x1[dask]'") from error
+except ImportError as _error:
+    raise ImportError("c1x1.dask needs dask.array: pip install 'c1x1[dask]'") from _error
 
 __all__ = ["conv"]
 

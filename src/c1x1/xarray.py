@@ -17,8 +17,8 @@ from c1x1._api import conv as _conv
 
 try:
     import xarray as xr
-except ImportError as error:
-    raise ImportError("c1x1.xarray needs xarray: pip install 'c1x1[xarray]'") from error
+except ImportError as _error:
+    raise ImportError("c1x1.xarray needs xarray: pip install 'c1x1[xarray]'") from _error
 
 __all__ = ["conv"]
 
