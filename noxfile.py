@@ -23,11 +23,15 @@ THREADS = {"C1X1_NUM_THREADS": "4"}
 
 def system(session: nox.Session, **packages: str) -> None:
     """Programs by name, and the Debian packages that bring those that are missing."""
-    missing = sorted({package for name, package in packages.items() if not shutil.which(program(name))})
+    missing = sorted(
+        {package for name, package in packages.items() if not shutil.which(program(name))}
+    )
     if not missing:
         return
     if os.geteuid() != 0 or not shutil.which("apt-get"):
-        session.error(f"install {', '.join(missing)}; only root on Debian or Ubuntu has it done here")
+        session.error(
+            f"install {', '.join(missing)}; only root on Debian or Ubuntu has it done here"
+        )
     env = {"DEBIAN_FRONTEND": "noninteractive"}
     session.run("apt-get", "update", "-q", external=True, silent=True)
     install = ["apt-get", "install", "-q", "-y", "--no-install-recommends"]
@@ -38,7 +42,9 @@ def program(name: str) -> str:
     return name.replace("_", "-")
 
 
-def built(session: nox.Session, name: str, *flags: str, compiler: str = "gcc", **options: str) -> str:
+def built(
+    session: nox.Session, name: str, *flags: str, compiler: str = "gcc", **options: str
+) -> str:
     """tests/core/build.py: the core with drive.c or check.c, without Python."""
     folder = Path(session.create_tmp()) / f"{name}-{compiler}"
     words = [f"--{key}={value}" for key, value in options.items()]
@@ -50,9 +56,8 @@ def built(session: nox.Session, name: str, *flags: str, compiler: str = "gcc", *
 
 
 def driven(session: nox.Session, path: str, problems: int, *words: str, **env: str) -> None:
-    """Random problems: from one caller, from eight at once, and with every allocation failing once."""
-    given = session.posargs or [f"--problems={problems}"]
-    problems = int(given[0].split("=")[1])
+    """Random problems: from one caller, from eight at once, with every allocation failing."""
+    problems = int(session.posargs[0]) if session.posargs else problems
     for more in ([], ["--callers", "8"], ["--starve"]):
         count = problems if not more else max(problems // 5, 1)
         session.run(path, "--problems", str(count), *more, *words, external=True, env=env)
@@ -83,7 +88,7 @@ def oracles(session: nox.Session) -> None:
     session.run("pytest", "-rs", "tests/test_oracles.py", *session.posargs)
 
 
-# ---- sanitizers and emulators ----------------------------------------------------------------------
+# ---- sanitizers and emulators --------------------------------------------------------------------
 
 
 @nox.session
@@ -120,7 +125,15 @@ def valgrind(session: nox.Session) -> None:
     system(session, valgrind="valgrind", gcc="gcc")
     path = built(session, "drive")
     given = session.posargs or ["--problems=300"]
-    command = ["valgrind", "-q", "--error-exitcode=9", "--leak-check=full", path, "--malloc", *given]
+    command = [
+        "valgrind",
+        "-q",
+        "--error-exitcode=9",
+        "--leak-check=full",
+        path,
+        "--malloc",
+        *given,
+    ]
     for more in ([], ["--callers=4"]):
         words = [word for option in more for word in option.split("=")]
         command = [*command[:6], *(w for g in given for w in g.split("=")), *words]
@@ -137,7 +150,7 @@ def aarch64(session: nox.Session) -> None:
         dpkg_deb="dpkg",
     )
     session.install("build", "scikit-build-core>=0.11", "cython>=3.1", "cython-cmake>=0.2",
-                    "numpy>=2.0", "cmake", "ninja")  # fmt: skip
+                    "numpy>=2.0", "cmake<4.1", "ninja")  # fmt: skip
     session.run("python", "tools/aarch64.py", session.create_tmp(), *session.posargs)
 
 
@@ -149,7 +162,7 @@ def coverage(session: nox.Session) -> None:
     session.run("python", "tools/coverage.py", session.create_tmp(), *session.posargs)
 
 
-# ---- long ones ---------------------------------------------------------------------------------------
+# ---- long ones -----------------------------------------------------------------------------------
 
 
 @nox.session

@@ -2,8 +2,9 @@
 
     python tests/core/build.py drive FOLDER --compiler clang -- -fsanitize=thread
 
-`drive` is tests/core/drive.c, `check` is tests/aarch64/check.c. Sources are all of src/core, kernels
-those that CMakeLists.txt names for the machine, with the flags it gives them. Prints the program's path.
+`drive` is tests/core/drive.c, `check` is tests/aarch64/check.c. Sources are all of src/core,
+kernels those that CMakeLists.txt names for the machine, with the flags it gives them. Prints the
+program's path.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ def isas(compiler: str, machine: str) -> dict[str, list[str]]:
     """The kernel files that CMakeLists.txt builds for a machine, with their flags."""
     found = {}
     text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
-    for name, pattern, rest in re.findall(r'^c1x1_add_isa\((\w+) ("[^"]*"|\w+)(.*)\)$', text, re.M):
+    rows = re.findall(r'^c1x1_add_isa\((\w+) ("[^"]*"|\w+)(.*)\)$', text, re.MULTILINE)
+    for name, pattern, rest in rows:
         if pattern != "any" and not re.match(pattern.strip('"'), machine):
             continue
         flags = []

@@ -72,7 +72,7 @@ static inline void make_table(trial *t, layer *l, room *where) {
     const c1x1_dtype dtype = c1x1_compute_dtype(l->compute);
     const size_t entries = (size_t)1 << 8 * c1x1_dtype_size(l->x_dtype);
     const size_t channels = l->groups * l->c_in;
-    const size_t rows = chance(&t->r, 50) && entries * channels < 150000 ? channels : 1;
+    const size_t rows = channels && chance(&t->r, 50) && entries * channels < 150000 ? channels : 1;
     l->table = (array){.dtype = dtype, .axes = 1, .size = {rows, entries}};
     l->table.stride[1] = (ptrdiff_t)c1x1_dtype_size(dtype);
     l->table.stride[0] = rows > 1 ? (ptrdiff_t)entries * l->table.stride[1] : 0;
