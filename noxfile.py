@@ -124,20 +124,10 @@ def valgrind(session: nox.Session) -> None:
     """memcheck, on what it knows of this CPU: AVX2 at most."""
     system(session, valgrind="valgrind", gcc="gcc")
     path = built(session, "drive")
-    given = session.posargs or ["--problems=300"]
-    command = [
-        "valgrind",
-        "-q",
-        "--error-exitcode=9",
-        "--leak-check=full",
-        path,
-        "--malloc",
-        *given,
-    ]
-    for more in ([], ["--callers=4"]):
-        words = [word for option in more for word in option.split("=")]
-        command = [*command[:6], *(w for g in given for w in g.split("=")), *words]
-        session.run(*command, external=True)
+    command = ["valgrind", "-q", "--error-exitcode=9", "--leak-check=full", path, "--malloc"]
+    problems = session.posargs[0] if session.posargs else "300"
+    for more in ([], ["--callers", "4"], ["--starve"]):
+        session.run(*command, "--problems", problems, *more, external=True)
 
 
 @nox.session
@@ -174,6 +164,19 @@ def fuzz(session: nox.Session) -> None:
     session.install(".[test]")
     for test in ("test_random_problems.py", "test_hostile_buffers.py"):
         session.run("pytest", f"tests/{test}", env={"C1X1_EXAMPLES": "100000"})
+
+
+@nox.session
+def processes(session: nox.Session) -> None:
+    """Forks, pools of others, sandboxes, memory, other CPUs: all of them, and not a choice."""
+    system(session, qemu_x86_64_static="qemu-user-static")
+    session.install(".[test]", "joblib", "threadpoolctl", "pytest-run-parallel")
+    tests = ["test_forks.py", "test_limits.py", "test_starvation.py", "test_process.py"]
+    files = [f"tests/{name}" for name in tests]
+    session.run("pytest", "-rs", *files, *session.posargs, env={"C1X1_EXAMPLES": "1"})
+    # One layer and the same operands in eight threads at once.
+    shared = ["tests/test_conv.py", "tests/test_pointwise.py"]
+    session.run("pytest", "--parallel-threads=8", "-k", "test_layouts or test_equals_conv", *shared)
 
 
 @nox.session

@@ -111,8 +111,9 @@ def main() -> None:
     python = root / "usr/bin" / f"python{VERSION}"
     wrapper = folder / "python"
     wrapper.write_text(
-        f"#!/bin/sh\nexec qemu-aarch64-static -L {root} -E LD_LIBRARY_PATH={root}/lib/aarch64-linux-gnu:"
-        f'{root}/usr/lib/aarch64-linux-gnu {python} "$@"\n',
+        f"#!/bin/sh\nexec qemu-aarch64-static -L {root} "
+        f"-E LD_LIBRARY_PATH={root}/lib/aarch64-linux-gnu:{root}/usr/lib/aarch64-linux-gnu "
+        f'{python} "$@"\n',
         encoding="utf-8",
     )
     wrapper.chmod(0o755)
