@@ -3,8 +3,8 @@
     python tools/coverage.py FOLDER [--problems 4000] [--least 95]
 
 Scalar kernels stand for all: each instruction set is the same body in other words. Without
-optimisation, since the optimiser removes branches. Lists, per file, the lines with a branch not taken.
-Needs gcc and gcovr.
+optimisation, since the optimiser removes branches. Lists, per file, the lines with a branch not
+taken. Needs gcc and gcovr.
 """
 
 from __future__ import annotations

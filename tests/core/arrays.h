@@ -195,6 +195,17 @@ static inline size_t lay_out(rng *r, array *a, int may_repeat) {
     return extent;
 }
 
+/* Dense, with the channels last. */
+static inline size_t lay_out_dense(array *a) {
+    size_t extent = c1x1_dtype_size(a->dtype);
+    a->first = NULL;
+    for (int d = a->axes; d >= 0; d--) {
+        a->stride[d] = (ptrdiff_t)extent;
+        extent *= a->size[d];
+    }
+    return extent;
+}
+
 /* Memory of exactly so many bytes, full of poison, at either end of the room. */
 static inline void place_array(rng *r, array *a, room *where, size_t bytes) {
     if (!where->begin) {

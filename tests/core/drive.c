@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ---- allocations that fail ------------------------------------------------------------------ */
@@ -327,6 +328,70 @@ static void run_all(const c1x1_isa *isa) {
     fflush(stdout);
 }
 
+/* ---- sizes that no memory holds, and forks --------------------------------------------------- */
+
+static unsigned long faults_of_sizes(void) {
+    unsigned long faults = 0;
+    static char memory[64];
+    const ptrdiff_t none[] = {3, 0}, steps[] = {8, 8}, two[] = {2, 3}, back[] = {-8, 2};
+    const c1x1_span at = c1x1_span_of(memory + 32, 0, none, steps, 4);
+    const c1x1_span empty = c1x1_span_of(memory + 32, 2, none, steps, 4);
+    const c1x1_span both = c1x1_span_of(memory + 32, 2, two, back, 4);
+    faults += at.end - at.begin != 4 || at.begin != (uintptr_t)(memory + 32);
+    faults += c1x1_spans_meet(empty, at) || !c1x1_spans_meet(both, at);
+    faults += both.begin != (uintptr_t)(memory + 24) || both.end != (uintptr_t)(memory + 40);
+    /* Pixels, channels and strides whose products leave 63 bits. */
+    const struct {
+        size_t size, c_in, c_out;
+        ptrdiff_t x_stride, out_stride;
+        c1x1_status want;
+    } cases[] = {
+        {4, 2, 2, 8, 8, C1X1_OK},
+        {(size_t)1 << 60, 0, 0, 0, 0, C1X1_OK},
+        {(size_t)1 << 62, 1, 2, 0, 8, C1X1_TOO_LARGE},
+        {(size_t)1 << 33, 1, 1, PTRDIFF_MAX / 4, 4, C1X1_TOO_LARGE},
+        {(size_t)1 << 33, 1, 1, 0, PTRDIFF_MAX / 4, C1X1_TOO_LARGE},
+        {3, 1, 1, PTRDIFF_MIN, 4, C1X1_TOO_LARGE},
+        {3, 1, 1, PTRDIFF_MAX, 4, C1X1_TOO_LARGE},
+        {3, (size_t)1 << 62, 1, 0, 4, C1X1_TOO_LARGE},
+        {3, 1, (size_t)1 << 61, 4, 4, C1X1_TOO_LARGE},
+        {3, 2, 2, 8, 4, C1X1_OUT_REPEATS},
+        {3, 2, 2, 8, 0, C1X1_OUT_REPEATS},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        c1x1_problem p = {.x = memory, .w = memory, .out = memory, .groups = 1, .dims = 1};
+        p.compute = C1X1_COMPUTE_FLOAT32;
+        p.x_dtype = p.w_dtype = p.out_dtype = C1X1_FLOAT32;
+        p.c_in = cases[i].c_in;
+        p.c_out = cases[i].c_out;
+        p.x_channel = p.w_in = p.w_out = p.out_channel = 4;
+        p.dim[0] = (c1x1_dim){cases[i].size, cases[i].x_stride, cases[i].out_stride, 0};
+        c1x1_problem_find_overlap(&p); /* of any strides, and nothing overflows */
+        faults += c1x1_problem_normalise(&p) != cases[i].want;
+    }
+    if (faults) printf("FAILED %lu cases of sizes\n", faults);
+    return faults;
+}
+
+/* A child computes with helpers of its own, whatever the parent's were doing. */
+static unsigned long faults_of_forks(const c1x1_isa *isa) {
+    unsigned long faults = 0;
+    for (int i = 0; i < 3; i++) {
+        const pid_t child = fork();
+        if (child == 0) {
+            options.problems = 20;
+            options.callers = 2;
+            run_all(isa);
+            _exit(atomic_load(&failures) > 0);
+        }
+        int status = 1;
+        waitpid(child, &status, 0);
+        faults += status != 0;
+    }
+    if (faults) printf("FAILED in %lu children\n", faults);
+    return faults;
+}
+
 int main(int count, char **words) {
     read_options(count, words);
     if (c1x1_machine_init() != 0) return 2;
@@ -339,6 +404,9 @@ int main(int count, char **words) {
         else
             run_all(isa);
     }
-    printf("failures %lu\n", (unsigned long)atomic_load(&failures));
-    return atomic_load(&failures) > 0;
+    unsigned long faults = faults_of_sizes();
+    if (options.callers > 1) faults += faults_of_forks(c1x1_find_isa("scalar"));
+    faults += atomic_load(&failures);
+    printf("failures %lu\n", faults);
+    return faults > 0;
 }

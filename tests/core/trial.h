@@ -154,6 +154,16 @@ static inline void draw_sizes(trial *t, layer *l) {
                                       : chance(r, 80) ? 150 + below(r, 200) : 1000 + below(r, 300));
     l->c_out = 1 + (chance(r, 50) ? below(r, 5) : chance(r, 85) ? below(r, 40) : below(r, 150));
     if (t->is_chain) l->c_in = 1 + below(r, 12);
+    const size_t kind = below(r, 100);
+    if (!t->is_chain && kind < 20) { /* what a small kernel takes */
+        l->groups = 1;
+        l->c_in = 1 + below(r, 15);
+        l->c_out = 1 + below(r, 4);
+    } else if (!t->is_chain && kind < 25) { /* sixteen sums that wait for more channels */
+        l->groups = 1;
+        l->c_in = 1025 + below(r, 300);
+        l->c_out = 1 + below(r, 4);
+    }
     for (int d = 0; d < t->x.axes; d++)
         t->x.size[d] = 1 + (d == t->x.axes - 1 && chance(r, 40) ? below(r, 700) : below(r, 9));
     do {
@@ -213,6 +223,7 @@ static inline void make_out(trial *t) {
     size_t bytes;
     do bytes = lay_out(r, &t->out, 0);
     while (bytes > ROOM_BYTES);
+    if (l->c_out <= 4 && chance(r, 50)) bytes = lay_out_dense(&t->out);
     place_array(r, &t->out, &t->rooms[OUT], bytes);
 }
 
