@@ -71,7 +71,7 @@ def test_threadpoolctl_sees_the_pool_and_limits_it():
 @LINUX
 @pytest.mark.parametrize("package", ["joblib", "torch"])
 def test_workers_of_others_do_not_oversubscribe(package, tmp_path):
-    """As many workers as CPUs: no call in them has helpers.
+    """As many workers as CPUs: each is told to use one thread.
 
     PyTorch tells its workers' own OpenMP runtime and nobody else, so a line of theirs tells ours.
     """
@@ -99,7 +99,8 @@ def test_workers_of_others_do_not_oversubscribe(package, tmp_path):
         """,
     }
     script = tmp_path / "script.py"
-    code = textwrap.dedent(THREADS_STARTED) + "def work(i):\n    return helpers()\n"
+    code = "import os\nfrom c1x1 import _core\n"
+    code += "def work(i):\n    return _core.machine()['threads_available']\n"
     code += "if __name__ == '__main__':\n" + textwrap.indent(textwrap.dedent(uses[package]), "    ")
     script.write_text(code)
     done = subprocess.run(
@@ -107,7 +108,7 @@ def test_workers_of_others_do_not_oversubscribe(package, tmp_path):
         env={k: v for k, v in os.environ.items() if "NUM_THREADS" not in k},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert set(done.stdout.split()) == {"0"}
+    assert set(done.stdout.split()) == {"1"}
 
 
 # ---- sandboxes ---------------------------------------------------------------------------------
@@ -136,7 +137,6 @@ REFUSING = """
 COMPUTES = """
     import c1x1
     assert (c1x1.conv(x, w, threads=3) == 24).all()
-    c1x1.info()
     print("computed")
 """
 PERMISSION, AGAIN, NO_CALL = 1, 11, 38
@@ -203,26 +203,26 @@ def test_a_small_stack_of_the_calling_thread():
 # ---- floating-point state ----------------------------------------------------------------------
 
 
-@LINUX
-def test_floating_point_state_is_left_alone():
-    """All of fenv_t, control and status, by its bytes: import and 1,000 calls change none."""
+@X86_LINUX
+def test_floating_point_control_is_left_alone():
+    """Rounding, masks, FTZ and DAZ, of SSE and x87; any sum may raise the sticky status flags."""
     python(
         """
-        import ctypes, numpy as np
+        import ctypes, struct, numpy as np
         libm = ctypes.CDLL("libm.so.6")
-        def state():
+        def control():
             memory = ctypes.create_string_buffer(64)
             assert libm.fegetenv(memory) == 0
-            return bytes(memory)
-        x, w = np.full((60, 50, 8), 2, np.float32), np.eye(8, dtype=np.float32)
-        libm.feclearexcept(0x3f)
-        before = state()
+            x87, mxcsr = struct.unpack_from("<H26xI", memory)
+            return x87, mxcsr & ~0x3f
+        x, w = np.full((300, 500, 8), 2, np.float32), np.eye(8, dtype=np.float32)
+        before = control()
         import c1x1
-        libm.feclearexcept(0x3f)
+        assert control() == before
         for i in range(1000):
-            y = c1x1.conv(x, w, threads=1 + i % 3)
+            y = c1x1.conv(x[: 10 if i % 50 else None], w, threads=1 + i % 3)
+        assert control() == before
         assert (y == 2).all()
-        assert state() == before
         """,
         C1X1_NUM_THREADS="3",
     )
