@@ -167,6 +167,8 @@ def main() -> None:
                 return
             fate = judge(folder, slot, mutant)
             counts[fate] += 1
+            if sum(counts.values()) % 20 == 0:  # a run that is cut short has its figure too
+                print(", ".join(f"{n} {name}" for name, n in counts.items()), flush=True)
             if fate == "survived":
                 name, number, line, text = mutant
                 print(
