@@ -11,20 +11,13 @@ import platform
 import re
 import shutil
 import subprocess
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from core.build import build
 
 ROOT = Path(__file__).resolve().parents[1]
 CORE = ROOT / "src/core"
-FLAGS = [
-    *["-std=c11", "-ffp-contract=off", "-fno-math-errno", f"-I{CORE}"],
-    *["-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Werror"],
-]
-# As in CMakeLists.txt. scalar is the reference, for which a quick build will do.
-KERNEL_FLAGS = {"scalar": ["-O1"], "arm_neon": ["-O3", "-fno-schedule-insns"]}
-
 pytestmark = [
     pytest.mark.skipif(not (CORE / "c1x1.h").is_file(), reason="the tests lie without the sources"),
     pytest.mark.skipif("C1X1_ISA" in os.environ, reason="runs without C1X1_ISA, which it ignores"),
@@ -34,33 +27,6 @@ pytestmark = [
 def needs(program):
     if not shutil.which(program):
         pytest.skip(f"{program} is not installed")
-
-
-def build(compiler, kernels, folder):
-    """The program with these kernels, in `folder`."""
-
-    def run(*arguments):
-        done = subprocess.run(
-            [compiler, *FLAGS, *arguments], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-
-    built = [f"-DC1X1_BUILD_{kernel.upper()}" for kernel in kernels]
-    # The longest first; what is not a kernel needs no more than a quick build either.
-    jobs = [
-        (file, KERNEL_FLAGS[kernel])
-        for kernel in reversed(kernels)
-        for file in [CORE / f"kernels/{kernel}.c", CORE / f"kernels/{kernel}_pairs.c"]
-        if file.is_file()
-    ]
-    sources = [*sorted(CORE.glob("*.c")), ROOT / "tests/aarch64/check.c"]
-    jobs += [(source, ["-O1", "-pthread", *built]) for source in sources]
-    objects = [folder / f"{source.stem}.o" for source, _ in jobs]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(lambda job, to: run(*job[1], "-c", job[0], "-o", to), jobs, objects))
-    program = folder / "check"
-    run("-static", "-pthread", *objects, "-lm", "-o", program)
-    return program
 
 
 def output_of(*command):
@@ -78,7 +44,14 @@ def on_arm(tmp_path_factory):
     needs("aarch64-linux-gnu-gcc")
     needs("qemu-aarch64-static")
     folder = tmp_path_factory.mktemp("arm")
-    program = build("aarch64-linux-gnu-gcc", ["scalar", "arm_neon"], folder)
+    program = build(
+        "check",
+        folder,
+        compiler="aarch64-linux-gnu-gcc",
+        machine="aarch64",
+        kernel_level="-O3",  # as they are shipped
+        flags=("-static", "-Werror"),
+    )
     return output_of("qemu-aarch64-static", program)
 
 
@@ -97,7 +70,8 @@ def test_neon_has_the_bits_of_scalar(on_arm):
 def test_this_machine_has_the_same_bits_as_arm(on_arm, tmp_path):
     needs("gcc")
     is_arm = platform.machine() in ("aarch64", "arm64")
-    program = build("gcc", ["scalar", "arm_neon"] if is_arm else ["scalar"], tmp_path)
+    # The scalar kernels stand for all others of this machine, which are compared with them.
+    program = build("check", tmp_path, kernels=["scalar", "arm_neon"] if is_arm else ["scalar"])
     here = output_of(program)
     assert here.splitlines()[-1].startswith("hash ")
     assert here.splitlines()[-1] == on_arm.splitlines()[-1]

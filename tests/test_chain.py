@@ -157,6 +157,32 @@ def test_a_chain_travels_and_is_a_sequence(rng):
     assert chain.layers == tuple(layers) and "2 layers" not in repr(chain)
 
 
+@pytest.mark.parametrize("odd", ["x", "out", "residual"])
+@pytest.mark.parametrize("c_out", [1, 20])
+def test_rows_that_begin_at_any_byte(odd, c_out, rng):
+    """The first row lies as an element should, the next ones do not: each is right.
+
+    tests/core/drive.c asks the same under UndefinedBehaviorSanitizer, which sees the addresses too.
+    """
+
+    def rows(channels, step):
+        data = rng.integers(-2, 3, (5, 7, channels)).astype(np.float32)
+        memory = np.zeros(5 * (data[0].nbytes + step), np.uint8)
+        strides = (data[0].nbytes + step, *data.strides[1:])
+        view = np.ndarray(data.shape, np.float32, memory.data, strides=strides)
+        view[...] = data
+        return view
+
+    arrays = {
+        name: rows(channels, 2 if name == odd else 0)
+        for name, channels in {"x": 18, "out": c_out, "residual": c_out}.items()
+    }
+    mlp = c1x1.Chain(layers_for(rng, [18, 24, c_out], None))
+    want = mlp(arrays["x"].copy(), residual=arrays["residual"].copy())
+    mlp(**arrays)
+    np.testing.assert_array_equal(arrays["out"], want)
+
+
 BAD = [
     (lambda: c1x1.Chain([]), ValueError, "at least one layer"),
     (lambda: c1x1.Chain([np.eye(2)]), TypeError, "layer 0 is a ndarray; expected a c1x1.Pointwise"),

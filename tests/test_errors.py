@@ -17,6 +17,15 @@ BATCH = np.ones((2, 3, 8, 9), np.float32)
 BYTES, INT8 = np.ones((5, 6, 7), np.uint8), np.ones((7, 4), np.int8)
 TABLE = np.ones(256, np.float32)
 
+
+class Impossible:
+    """More elements than an address has bits for."""
+
+    __array_interface__ = {  # noqa: RUF012
+        "shape": (2**63,), "typestr": "<f4", "data": (X.ctypes.data, False), "version": 3,
+    }  # fmt: skip
+
+
 CASES = {
     "no axes": (lambda: c1x1.conv(np.float32(1), W), ValueError, "x has no axes"),
     "layout too short": (lambda: c1x1.conv(X, W, layout="WC"), ValueError, "names 2 axes but x has 3: for channels last pass layout='HWC'"),
@@ -43,6 +52,8 @@ CASES = {
     "groups and outputs": (lambda: c1x1.conv(BATCH, np.ones((3, 5)), groups=3), ValueError, "5 output channels do not divide into 3 groups"),
     "groups and outputs, first": (lambda: c1x1.conv(BATCH, np.ones((5, 1)), groups=3, layout="NCHW"), ValueError, "5 output channels do not divide into 3 groups"),
     "groups zero": (lambda: c1x1.conv(X, W, groups=0), ValueError, "groups must be at least 1, not 0"),
+    "groups beyond int64": (lambda: c1x1.conv(X, W, groups=2**63), ValueError, "not 9223372036854775808"),
+    "x of a shape beyond int64": (lambda: c1x1.conv(Impossible(), W), TypeError, "x cannot be seen as an array"),
     "groups kind": (lambda: c1x1.conv(X, W, groups=1.5), TypeError, "groups must be an int, not float"),
     "groups of a layer": (lambda: c1x1.Pointwise(W, groups="2"), TypeError, "groups must be an int, not str"),
     "stride zero": (lambda: c1x1.conv(X, W, stride=0), ValueError, "stride must be at least 1, not 0"),

@@ -102,14 +102,13 @@ cdef int read_stride(geometry *g, object stride) except -1:
 # ---- filters -------------------------------------------------------------------------------------
 
 cdef int parse_groups(object groups) except -1:
-    cdef Py_ssize_t n
     try:
         n = operator.index(groups)
     except TypeError:
         raise TypeError(f"groups must be an int, not {type(groups).__name__}") from None
     if not 1 <= n <= 0x7fffffff:
         raise ValueError(f"groups must be at least 1, not {groups}")
-    return <int>n
+    return <int><Py_ssize_t>n
 
 
 cdef bint ones(const cnp.npy_intp *shape, int start, int stop) noexcept:

@@ -50,7 +50,7 @@ cdef ndarray to_array(object value, str name):
             raise TypeError(f"{name} is a masked array, whose mask would be lost: pass {name}.filled(value)")
         try:
             a = np.asarray(value)
-        except (ValueError, TypeError, RuntimeError, BufferError) as error:
+        except (ValueError, TypeError, RuntimeError, BufferError, OverflowError) as error:
             raise TypeError(f"{name} cannot be seen as an array: {error}") from error
         a = from_dlpack(value, a)
     if dtype_of(cnp.PyArray_TYPE(a)) < 0 and not learn_dtype(a.dtype):

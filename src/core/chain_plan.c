@@ -44,6 +44,26 @@ static int choose_threads(const c1x1_chain *chain, size_t pixels, int limit) {
     return useful < limit ? (int)useful + (useful < 1) : limit;
 }
 
+/* What outer axes step by, in bits below the widest alignment. */
+typedef struct {
+    uintptr_t x, out, residual;
+} odd_steps;
+
+static odd_steps odd_steps_of(const c1x1_problem *whole) {
+    odd_steps odd = {0, 0, 0};
+    for (int d = 0; d + 1 < whole->dims; d++) {
+        odd.x |= (uintptr_t)whole->dim[d].x_stride & 7;
+        odd.out |= (uintptr_t)whole->dim[d].out_stride & 7;
+        odd.residual |= (uintptr_t)whole->dim[d].residual_stride & 7;
+    }
+    return odd;
+}
+
+/* An address no better aligned than that of any block: a layer plans for them all. */
+static char *least_aligned(const char *first, uintptr_t odd) {
+    return (char *)((uintptr_t)first | odd);
+}
+
 /* Where layer i finds its pixels and leaves its results: the caller's arrays at the ends, dense
  * buffers of a block in between. */
 static void connect(c1x1_chain *chain, int i) {
@@ -53,6 +73,7 @@ static void connect(c1x1_chain *chain, int i) {
     const ptrdiff_t x_size = (ptrdiff_t)c1x1_dtype_size(l->x_dtype);
     const ptrdiff_t out_size = (ptrdiff_t)c1x1_dtype_size(l->out_dtype);
     const ptrdiff_t pixels = (ptrdiff_t)chain->pixels;
+    const odd_steps odd = odd_steps_of(whole);
     l->x = l->out = SOMEWHERE;
     l->overlap = C1X1_APART;
     l->is_reproducible =
@@ -65,15 +86,16 @@ static void connect(c1x1_chain *chain, int i) {
     l->x_channel = x_size * (chain->is_planar ? pixels : 1);
     l->out_channel = out_size * (chain->is_planar ? pixels : 1);
     if (i == 0) {
-        l->x = whole->x;
+        l->x = least_aligned(whole->x, odd.x);
         l->x_channel = whole->x_channel;
         l->dim[0].x_stride = last ? last->x_stride : 0;
     }
     if (i == chain->count - 1) {
-        l->out = whole->out;
+        l->out = least_aligned(whole->out, odd.out);
         l->out_channel = whole->out_channel;
         l->dim[0].out_stride = last ? last->out_stride : 0;
-        l->epilogue.residual = whole->epilogue.residual;
+        if (whole->epilogue.residual)
+            l->epilogue.residual = least_aligned(whole->epilogue.residual, odd.residual);
         l->epilogue.residual_dtype = whole->epilogue.residual_dtype;
         l->epilogue.residual_channel = whole->epilogue.residual_channel;
         l->epilogue.residual_is_out = whole->epilogue.residual_is_out;

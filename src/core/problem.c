@@ -89,11 +89,12 @@ c1x1_span c1x1_span_of(const void *data, int dims, const ptrdiff_t *shape, const
     c1x1_span span = {(uintptr_t)data, (uintptr_t)data + itemsize};
     for (int d = 0; d < dims; d++) {
         if (shape[d] == 0) return (c1x1_span){(uintptr_t)data, (uintptr_t)data};
-        const ptrdiff_t reach = (shape[d] - 1) * strides[d];
-        if (reach < 0)
-            span.begin -= (uintptr_t)-reach;
+        /* Modulo the address space: sizes that do not fit are refused later. */
+        const uintptr_t reach = (uintptr_t)(shape[d] - 1) * distance(strides[d]);
+        if (strides[d] < 0)
+            span.begin -= reach;
         else
-            span.end += (uintptr_t)reach;
+            span.end += reach;
     }
     return span;
 }

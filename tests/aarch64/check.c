@@ -380,7 +380,7 @@ static void run_problem(const shape *q, int option, size_t size, const char *isa
     const c1x1_machine *machine = c1x1_this_machine();
     c1x1_weights weights = {0};
     if (option & PREPACKED) {
-        if (c1x1_pack_weights(&p, machine, &weights) != C1X1_OK) abort();
+        if (c1x1_pack_weights(&p, machine, 0, &weights) != C1X1_OK) abort();
         p.packed = &weights;
     }
     c1x1_plan plan;

@@ -1,0 +1,412 @@
+/* drive.c - the core without Python: random problems and chains, exact, on every instruction set that
+ * this CPU runs; what sanitizers, valgrind and emulators execute.
+ *
+ *   drive [--seed N] [--problems N] [--isa NAME] [--callers N] [--starve] [--malloc]
+ *
+ * Problem i of instruction set j has the seed N + i. All data are whole numbers small enough for every
+ * sum to be exact, so that a result is right or wrong. Caches are as small as the planner may meet and
+ * threads more than the work deserves, so that few pixels go through all blocks and joins.
+ *
+ * --callers  so many threads compute at once
+ * --starve   every allocation of every call fails once: nothing is written, and the next call is right
+ * --malloc   operands from malloc, for tools that watch it, in place of inaccessible pages
+ *
+ * Exits with 0, or with 1 after a difference, whose seed is printed. */
+#define _GNU_SOURCE
+#include "kernels/kernel.h"
+#include "trial.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- allocations that fail ------------------------------------------------------------------ */
+
+int __real_posix_memalign(void **to, size_t alignment, size_t bytes);
+int __wrap_posix_memalign(void **to, size_t alignment, size_t bytes);
+
+static _Thread_local long allocations, failing = -1;
+
+int __wrap_posix_memalign(void **to, size_t alignment, size_t bytes) {
+    if (allocations++ == failing) return 12; /* ENOMEM */
+    return __real_posix_memalign(to, alignment, bytes);
+}
+
+/* ---- options -------------------------------------------------------------------------------- */
+
+static struct {
+    uint64_t seed;
+    size_t problems, callers;
+    const char *isa;
+    int starves, uses_malloc;
+} options = {.seed = 1, .problems = 1000, .callers = 1};
+
+static void read_options(int count, char **words) {
+    for (int i = 1; i < count; i++) {
+        const char *word = words[i], *next = i + 1 < count ? words[i + 1] : "";
+        if (strcmp(word, "--starve") == 0) {
+            options.starves = 1;
+            continue;
+        }
+        if (strcmp(word, "--malloc") == 0) {
+            options.uses_malloc = 1;
+            continue;
+        }
+        if (strcmp(word, "--seed") == 0)
+            options.seed = strtoull(next, NULL, 0);
+        else if (strcmp(word, "--problems") == 0)
+            options.problems = strtoull(next, NULL, 0);
+        else if (strcmp(word, "--callers") == 0)
+            options.callers = strtoull(next, NULL, 0);
+        else if (strcmp(word, "--isa") == 0)
+            options.isa = next;
+        else {
+            fprintf(stderr, "unknown option %s\n", word);
+            exit(2);
+        }
+        i++;
+    }
+}
+
+static void make_rooms(trial *t) {
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    for (int i = 0; i < ROOMS && !options.uses_malloc; i++) {
+        char *p = mmap(NULL, ROOM_BYTES + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (p == MAP_FAILED || mprotect(p + page, ROOM_BYTES, PROT_READ | PROT_WRITE) != 0) abort();
+        t->rooms[i] = (room){p + page, p + page + ROOM_BYTES};
+    }
+}
+
+/* ---- from a trial to the core's structs ------------------------------------------------------- */
+
+static void describe_terms(const trial *t, const layer *l, c1x1_problem *p) {
+    memset(p, 0, sizeof *p);
+    p->compute = l->compute;
+    p->x_dtype = l->x_dtype;
+    p->w_dtype = l->w.dtype;
+    p->out_dtype = l->out_dtype;
+    p->groups = l->groups;
+    p->c_in = l->c_in;
+    p->c_out = l->c_out;
+    p->w = l->w.first;
+    p->w_out = l->w.stride[0];
+    p->w_in = l->w.stride[1];
+    if (l->has_bias) p->bias = l->bias.memory;
+    if (l->has_scale) p->epilogue.scale = l->scale.memory;
+    for (int i = 0; i < l->parameters; i++) p->epilogue.parameter[i] = l->parameter[i].memory;
+    p->epilogue.activation = l->activation;
+    if (l->has_table) {
+        p->table = entry_of(l, 0, 0);
+        p->table_channel = l->table.stride[0];
+    }
+    (void)t;
+}
+
+static void describe_pixels(const trial *t, c1x1_problem *p) {
+    const layer *last = &t->layers[t->count - 1];
+    p->x = t->x.first;
+    p->x_channel = t->x.stride[t->x.axes];
+    p->out = t->out.first;
+    p->out_channel = t->out.stride[t->out.axes];
+    p->dims = t->x.axes;
+    for (int d = 0; d < p->dims; d++)
+        p->dim[d] = (c1x1_dim){t->x.size[d], t->x.stride[d], t->out.stride[d],
+                               t->has_residual ? t->residual.stride[d] : 0};
+    if (t->has_residual) {
+        p->epilogue.residual = t->residual.first;
+        p->epilogue.residual_dtype = t->residual.dtype;
+        p->epilogue.residual_channel = t->residual.stride[t->residual.axes];
+        p->epilogue.residual_is_out = t->residual_is_out;
+        p->epilogue.activation = last->activation;
+    }
+    if (t->has_nodata) {
+        p->nodata.is_given = 1;
+        if (t->nodata_is_nan) { /* another NaN than x's */
+            memset(p->nodata.value, 0xff, sizeof p->nodata.value);
+            p->nodata.value[c1x1_dtype_size(t->x.dtype) - 1] = 0x7f;
+        } else
+            put(p->nodata.value, t->x.dtype, t->nodata);
+        put(p->nodata.fill, t->out.dtype, t->fill);
+    }
+}
+
+/* A machine that plans small blocks, and how many threads each plan shall have. */
+typedef struct {
+    c1x1_machine machine;
+    int threads, is_forced;
+} setting;
+
+static setting draw_setting(rng *r, const c1x1_isa *isa) {
+    setting s = {.machine = *c1x1_this_machine()};
+    s.machine.isa = isa;
+    if (chance(r, 70)) {
+        s.machine.l1_bytes = PICK(r, 1 << 10, 4 << 10, 16 << 10, 48 << 10);
+        s.machine.l2_bytes = PICK(r, 4 << 10, 32 << 10, 256 << 10, 2 << 20);
+    }
+    s.threads = chance(r, 50) ? 1 : 2 + (int)below(r, 5);
+    s.is_forced = chance(r, 60);
+    return s;
+}
+
+static void force_threads(const setting *s, c1x1_plan *plan) {
+    if (!s->is_forced) return;
+    const size_t blocks = c1x1_plan_blocks(plan);
+    plan->grain = 1;
+    plan->threads = blocks < (size_t)s->threads ? (int)blocks : s->threads;
+}
+
+static c1x1_status run_problem(const trial *t, const setting *s, int is_packed) {
+    c1x1_problem p;
+    c1x1_weights weights = {0};
+    c1x1_plan plan;
+    c1x1_run_state run;
+    describe_terms(t, &t->layers[0], &p);
+    describe_pixels(t, &p);
+    c1x1_problem_find_overlap(&p);
+    if (p.overlap != (t->is_in_place ? C1X1_SAME_PIXELS : C1X1_APART)) abort();
+    c1x1_status status = c1x1_problem_normalise(&p);
+    if (status == C1X1_OK && is_packed) {
+        status = c1x1_pack_weights(&p, &s->machine, 0, &weights);
+        p.packed = &weights;
+    }
+    if (status == C1X1_OK) status = c1x1_make_plan(&p, &s->machine, s->threads, &plan);
+    if (status == C1X1_OK) {
+        force_threads(s, &plan);
+        status = c1x1_run_begin(&run, &p, &plan);
+    }
+    if (status == C1X1_OK) {
+        do status = c1x1_run(&run);
+        while (status == C1X1_PAUSED);
+        c1x1_run_end(&run);
+    }
+    c1x1_free_weights(&weights);
+    return status;
+}
+
+static c1x1_status run_chain(const trial *t, const setting *s) {
+    c1x1_problem layers[MOST_LAYERS];
+    c1x1_plan plans[2 * MOST_LAYERS];
+    c1x1_chain chain = {.count = t->count, .is_planar = t->is_planar};
+    const layer *first = &t->layers[0], *last = &t->layers[t->count - 1];
+    for (int i = 0; i < t->count; i++) describe_terms(t, &t->layers[i], &layers[i]);
+    describe_pixels(t, &chain.whole);
+    c1x1_problem *whole = &chain.whole;
+    whole->x_dtype = first->x_dtype;
+    whole->out_dtype = last->out_dtype;
+    whole->compute = last->compute;
+    whole->groups = 1;
+    whole->c_in = first->groups * first->c_in;
+    whole->c_out = last->groups * last->c_out;
+    whole->w_in = whole->w_out = 8;
+    chain.layer = layers;
+    chain.plan = plans;
+    c1x1_status status = c1x1_chain_plan(&chain, &s->machine, s->threads);
+    if (status == C1X1_OK) {
+        const size_t blocks = chain.outer * chain.blocks_per_run;
+        if (s->is_forced)
+            chain.threads = blocks < (size_t)s->threads ? (int)blocks : s->threads;
+        status = c1x1_chain_begin(&chain);
+    }
+    if (status != C1X1_OK) return status;
+    do status = c1x1_chain_run(&chain);
+    while (status == C1X1_PAUSED);
+    c1x1_chain_end(&chain);
+    return status;
+}
+
+static c1x1_status run_trial(trial *t, const setting *s, int is_packed) {
+    memcpy(t->out.memory, t->before, t->out.bytes); /* in place it is x too */
+    allocations = 0;
+    return t->is_chain ? run_chain(t, s) : run_problem(t, s, is_packed);
+}
+
+/* ---- judging -------------------------------------------------------------------------------- */
+
+/* The pixel and channel of the first result that is not as it should be, or NULL. */
+static const char *find_fault(const trial *t, const array *out, const char *other) {
+    static _Thread_local char text[160];
+    const layer *l = &t->layers[t->count - 1];
+    const size_t channels = out->size[out->axes], size = c1x1_dtype_size(out->dtype);
+    const int is_modular = l->finish == C1X1_COMPUTE_INT64;
+    for (size_t p = 0; p < pixels_of(out); p++)
+        for (size_t c = 0; c < channels; c++) {
+            const char *at = element(out, p, c);
+            const long double got = get(at, out->dtype);
+            long double want = stored(t->values[0][p * channels + c], out->dtype, is_modular);
+            if (t->is_empty[p]) want = t->fill;
+            if (other && memcmp(at, other + (at - out->memory), size) == 0) continue;
+            if (!other && got == want) continue;
+            snprintf(text, sizeof text, "pixel %zu channel %zu is %Lg, not %Lg", p, c, got,
+                     other ? get(other + (at - out->memory), out->dtype) : want);
+            return text;
+        }
+    return NULL;
+}
+
+static int are_all_exact(const trial *t) {
+    int all = 1;
+    for (int i = 0; i < t->count; i++) all &= is_exact(t->layers[i].activation);
+    return all;
+}
+
+static const char *judge(trial *t, const setting *s, int is_packed) {
+    const char *fault = NULL;
+    if (run_trial(t, s, is_packed) != C1X1_OK) return "refused";
+    if (are_all_exact(t)) return find_fault(t, &t->out, NULL);
+    char *got = reserve(t->out.bytes);
+    memcpy(got, t->out.memory, t->out.bytes);
+    setting plain = {.machine = *c1x1_this_machine(), .threads = 1};
+    plain.machine.isa = c1x1_find_isa("scalar");
+    if (run_trial(t, &plain, 0) != C1X1_OK) fault = "refused by the scalar kernels";
+    if (!fault) fault = find_fault(t, &t->out, got);
+    free(got);
+    return fault;
+}
+
+/* Each allocation of the call fails in its turn, then none. */
+static const char *starve(trial *t, const setting *s, int is_packed) {
+    const char *fault = NULL;
+    int is_done = 0;
+    for (failing = 0; !is_done && !fault; failing++) {
+        const c1x1_status status = run_trial(t, s, is_packed);
+        is_done = allocations <= failing;
+        if (!is_done && status != C1X1_NO_MEMORY) fault = "an allocation failed unnoticed";
+        if (!is_done && memcmp(t->out.memory, t->before, t->out.bytes) != 0)
+            fault = "written to although an allocation failed";
+        if (is_done && status != C1X1_OK) fault = "refused with memory enough";
+    }
+    failing = -1;
+    return fault;
+}
+
+static atomic_size_t next_trial;
+static atomic_ulong failures;
+
+static void *work(void *isa_) {
+    const c1x1_isa *isa = isa_;
+    trial *t = reserve(sizeof *t);
+    make_rooms(t);
+    for (;;) {
+        const size_t i = atomic_fetch_add(&next_trial, 1);
+        if (i >= options.problems) break;
+        const uint64_t seed = options.seed + i;
+        room rooms[ROOMS];
+        memcpy(rooms, t->rooms, sizeof rooms);
+        memset(t, 0, sizeof *t);
+        memcpy(t->rooms, rooms, sizeof rooms);
+        make_trial(t, seed);
+        compute_wanted(t);
+        const setting s = draw_setting(&t->r, isa);
+        const int is_packed = chance(&t->r, 40) && t->layers[0].compute != C1X1_COMPUTE_INT64;
+        const char *fault = options.starves ? starve(t, &s, is_packed) : NULL;
+        if (!fault) fault = judge(t, &s, is_packed);
+        if (!fault && !is_undisturbed(&t->out)) fault = "wrote between or beside its results";
+        if (fault && atomic_fetch_add(&failures, 1) < 20)
+            printf("FAILED seed %llu, %s (%s): %s\n", (unsigned long long)seed, isa->name,
+                   isa->description, fault);
+        release_trial(t);
+    }
+    for (int i = 0; i < ROOMS && !options.uses_malloc; i++)
+        munmap(t->rooms[i].begin, ROOM_BYTES); /* the two pages stay, and guard nothing */
+    free(t);
+    return NULL;
+}
+
+static void run_all(const c1x1_isa *isa) {
+    pthread_t threads[64];
+    size_t started = 0;
+    atomic_store(&next_trial, 0);
+    while (started + 1 < options.callers && started < 64 &&
+           pthread_create(&threads[started], NULL, work, (void *)(uintptr_t)isa) == 0)
+        started++;
+    work((void *)(uintptr_t)isa);
+    for (size_t i = 0; i < started; i++) pthread_join(threads[i], NULL);
+    printf("%s (%s): %zu problems from seed %llu\n", isa->name, isa->description, options.problems,
+           (unsigned long long)options.seed);
+    fflush(stdout);
+}
+
+/* ---- sizes that no memory holds, and forks --------------------------------------------------- */
+
+static unsigned long faults_of_sizes(void) {
+    unsigned long faults = 0;
+    static char memory[64];
+    const ptrdiff_t none[] = {3, 0}, steps[] = {8, 8}, two[] = {2, 3}, back[] = {-8, 2};
+    const c1x1_span at = c1x1_span_of(memory + 32, 0, none, steps, 4);
+    const c1x1_span empty = c1x1_span_of(memory + 32, 2, none, steps, 4);
+    const c1x1_span both = c1x1_span_of(memory + 32, 2, two, back, 4);
+    faults += at.end - at.begin != 4 || at.begin != (uintptr_t)(memory + 32);
+    faults += c1x1_spans_meet(empty, at) || !c1x1_spans_meet(both, at);
+    faults += both.begin != (uintptr_t)(memory + 24) || both.end != (uintptr_t)(memory + 40);
+    /* Pixels, channels and strides whose products leave 63 bits. */
+    const struct {
+        size_t size, c_in, c_out;
+        ptrdiff_t x_stride, out_stride;
+        c1x1_status want;
+    } cases[] = {
+        {4, 2, 2, 8, 8, C1X1_OK},
+        {(size_t)1 << 60, 0, 0, 0, 0, C1X1_OK},
+        {(size_t)1 << 62, 1, 2, 0, 8, C1X1_TOO_LARGE},
+        {(size_t)1 << 33, 1, 1, PTRDIFF_MAX / 4, 4, C1X1_TOO_LARGE},
+        {(size_t)1 << 33, 1, 1, 0, PTRDIFF_MAX / 4, C1X1_TOO_LARGE},
+        {3, 1, 1, PTRDIFF_MIN, 4, C1X1_TOO_LARGE},
+        {3, 1, 1, PTRDIFF_MAX, 4, C1X1_TOO_LARGE},
+        {3, (size_t)1 << 62, 1, 0, 4, C1X1_TOO_LARGE},
+        {3, 1, (size_t)1 << 61, 4, 4, C1X1_TOO_LARGE},
+        {3, 2, 2, 8, 4, C1X1_OUT_REPEATS},
+        {3, 2, 2, 8, 0, C1X1_OUT_REPEATS},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        c1x1_problem p = {.x = memory, .w = memory, .out = memory, .groups = 1, .dims = 1};
+        p.compute = C1X1_COMPUTE_FLOAT32;
+        p.x_dtype = p.w_dtype = p.out_dtype = C1X1_FLOAT32;
+        p.c_in = cases[i].c_in;
+        p.c_out = cases[i].c_out;
+        p.x_channel = p.w_in = p.w_out = p.out_channel = 4;
+        p.dim[0] = (c1x1_dim){cases[i].size, cases[i].x_stride, cases[i].out_stride, 0};
+        c1x1_problem_find_overlap(&p); /* of any strides, and nothing overflows */
+        faults += c1x1_problem_normalise(&p) != cases[i].want;
+    }
+    if (faults) printf("FAILED %lu cases of sizes\n", faults);
+    return faults;
+}
+
+/* A child computes with helpers of its own, whatever the parent's were doing. */
+static unsigned long faults_of_forks(const c1x1_isa *isa) {
+    unsigned long faults = 0;
+    for (int i = 0; i < 3; i++) {
+        const pid_t child = fork();
+        if (child == 0) {
+            options.problems = 20;
+            options.callers = 2;
+            run_all(isa);
+            _exit(atomic_load(&failures) > 0);
+        }
+        int status = 1;
+        waitpid(child, &status, 0);
+        faults += status != 0;
+    }
+    if (faults) printf("FAILED in %lu children\n", faults);
+    return faults;
+}
+
+int main(int count, char **words) {
+    read_options(count, words);
+    if (c1x1_machine_init() != 0) return 2;
+    const unsigned features = c1x1_this_machine()->features;
+    for (size_t i = 0; i < c1x1_isa_count; i++) {
+        const c1x1_isa *isa = c1x1_isas[i];
+        if (options.isa && strcmp(options.isa, isa->name) != 0) continue;
+        if (isa->needs & ~features)
+            printf("%s (%s): this CPU lacks what it needs\n", isa->name, isa->description);
+        else
+            run_all(isa);
+    }
+    unsigned long faults = faults_of_sizes();
+    if (options.callers > 1) faults += faults_of_forks(c1x1_find_isa("scalar"));
+    faults += atomic_load(&failures);
+    printf("failures %lu\n", faults);
+    return faults > 0;
+}

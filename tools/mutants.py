@@ -1,0 +1,189 @@
+"""Small changes to the C core, one at a time: how many of them do the C programs notice?
+
+    python tools/mutants.py FOLDER [--count 200] [--seed 1] [--least 95]
+
+Each mutant is one edit of one line (a comparison, a sign, a constant, a condition, a missing
+statement) in the files whose every line decides results or memory. It is compiled with
+AddressSanitizer and UndefinedBehaviorSanitizer and driven through random problems. A mutant whose
+instructions equal the original's is no mutant; one that crashes, differs or does not end is killed.
+plan.c and choose.c are left out: another plan is another speed, and the same results.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from core.build import CORE, FLAGS, LINK, build, run  # noqa: E402
+
+SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+# A header is mutated in the file that lives by it.
+FILES = {
+    "problem.c": "problem.c",
+    "driver.c": "driver.c",
+    "operands.c": "operands.c",
+    "operands.h": "operands.c",
+    "pack.c": "pack.c",
+    "store.c": "store.c",
+    "convert.h": "store.c",
+    "finish.c": "finish.c",
+    "lookup.c": "lookup.c",
+    "weights.c": "weights.c",
+    "chain.c": "chain.c",
+    "chain_plan.c": "chain_plan.c",
+    "pool.c": "pool.c",
+}
+EDITS = [
+    (r" < ", " <= "), (r" <= ", " < "), (r" > ", " >= "), (r" >= ", " > "), (r" == ", " != "),
+    (r" != ", " == "), (r" && ", " || "), (r" \|\| ", " && "), (r" \+ ", " - "), (r" - ", " + "),
+    (r" \* ", " + "), (r" \+= ", " -= "), (r"\+\+", "--"), (r"\b0\b", "1"), (r"\b1\b", "0"),
+    (r"\b1\b", "2"), (r" % ", " / "), (r" / ", " * "), (r"if \(", "if (!("),
+    (r"^(\s+)[a-z][\w>.\[\]-]* [-+*]?= .*;$", r"\1;"),
+    (r"^(\s+)[a-z_0-9]+\(.*\);$", r"\1;"),
+]  # fmt: skip
+COMMANDS = (["--problems", "700"], ["--problems", "60", "--starve"],
+            ["--problems", "150", "--callers", "4"])  # fmt: skip
+PATIENCE = 240  # seconds; an endless loop is a kill, a busy machine is not
+
+
+def mutants(seed: int, count: int) -> list[tuple[str, int, str, str]]:
+    """(file, line number, line, changed line): as many of each file as its share of the lines."""
+    found = []
+    for name in FILES:
+        in_comment = False
+        for number, line in enumerate((CORE / name).read_text(encoding="utf-8").split("\n")):
+            code = line.split("/*")[0].split("//")[0]
+            was, in_comment = in_comment, ("/*" in line or in_comment) and "*/" not in line
+            if was or not code.strip() or code.lstrip().startswith(("#", "static const", "*")):
+                continue
+            for pattern, into in EDITS:
+                for match in re.finditer(pattern, code):
+                    text = code[: match.start()] + match.expand(into) + code[match.end() :]
+                    if into == "if (!(":  # the rest of the condition ends at the last bracket
+                        end = text.rfind(") ") if ") " in text else text.rfind(")")
+                        text = text[:end] + ")" + text[end:]
+                    continued = line[len(code) :] if line.rstrip().endswith("\\") else ""
+                    found.append((name, number, line, text + continued))
+    return random.Random(seed).sample(found, min(count * 3, len(found)))
+
+
+def compiled(source: Path, target: Path, include: Path) -> bool:
+    command = ["gcc", f"-I{include}", *FLAGS, "-O1", "-w", *SANITIZE, "-pthread", "-c"]
+    command += [f"-I{CORE}/kernels", str(source), "-o", str(target)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def judge(folder: Path, slot: str, mutant: tuple[str, int, str, str]) -> str:
+    """'killed', 'survived', 'same' (as the original's object) or 'invalid' (does not compile)."""
+    name, number, _, text = mutant
+    own = folder / slot
+    own.mkdir(exist_ok=True)
+    for path in own.glob("*"):
+        path.unlink()
+    lines = (CORE / name).read_text(encoding="utf-8").split("\n")
+    lines[number] = text
+    unit = FILES[name]
+    for file, content in ((name, "\n".join(lines)), (unit, None)):
+        if not (own / file).exists():
+            (own / file).write_text(
+                content or (CORE / file).read_text(encoding="utf-8"), encoding="utf-8"
+            )
+    target = own / "mutant.o"
+    if not compiled(own / unit, target, own):
+        return "invalid"
+    if code_of(target) == code_of(folder / "plain" / f"{Path(unit).stem}.o"):
+        return "same"
+    objects = [str(path) for path in (folder / "build").glob("*.o") if path.stem != Path(unit).stem]
+    path = own / "drive"
+    run(
+        [
+            "gcc",
+            *SANITIZE,
+            "-pthread",
+            *LINK["drive"],
+            *objects,
+            str(target),
+            "-lm",
+            "-o",
+            str(path),
+        ]
+    )
+    for words in COMMANDS:
+        try:
+            done = subprocess.run(
+                [path, "--isa", "scalar", "--malloc", *words],
+                capture_output=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return "killed"
+        if done.returncode != 0:
+            return "killed"
+    return "survived"
+
+
+def code_of(path: Path) -> bytes:
+    """Instructions and constants, without the paths and line numbers that sanitizers add."""
+    done = subprocess.run(
+        ["objdump", "-d", "--no-show-raw-insn", "-j", ".text", str(path)],
+        capture_output=True,
+        check=True,
+    )
+    return re.sub(rb"^.*file format.*$", b"", done.stdout, flags=re.MULTILINE)
+
+
+def main() -> None:
+    """The command line; exits with 1 when too few are killed."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--least", type=float, default=95)
+    given = parser.parse_args()
+    folder = given.folder.resolve()
+    if not (folder / "build/drive").exists():
+        build("drive", folder / "build", kernels=["scalar"], flags=tuple(SANITIZE))
+    (folder / "plain").mkdir(exist_ok=True)
+    for unit in set(FILES.values()):
+        if not compiled(CORE / unit, folder / "plain" / f"{Path(unit).stem}.o", CORE):
+            sys.exit(f"{unit} does not compile")
+    for words in COMMANDS:  # of the core as it is
+        run([str(folder / "build/drive"), "--isa", "scalar", "--malloc", *words])
+    counts = dict.fromkeys(("killed", "survived", "same", "invalid"), 0)
+    queue = iter(mutants(given.seed, given.count))
+
+    def work(slot: str) -> None:
+        for mutant in queue:
+            if counts["killed"] + counts["survived"] >= given.count:
+                return
+            fate = judge(folder, slot, mutant)
+            counts[fate] += 1
+            if sum(counts.values()) % 20 == 0:  # a run that is cut short has its figure too
+                print(", ".join(f"{n} {name}" for name, n in counts.items()), flush=True)
+            if fate == "survived":
+                name, number, line, text = mutant
+                print(
+                    f"survived {name}:{number + 1}\n  - {line.strip()}\n  + {text.strip()}",
+                    flush=True,
+                )
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, ["left", "right"]))
+    judged = counts["killed"] + counts["survived"]
+    share = 100 * counts["killed"] / max(judged, 1)
+    print(f"{judged} mutants, {counts['killed']} killed: {share:.1f} % "
+          f"({counts['same']} changed nothing, {counts['invalid']} did not compile)")  # fmt: skip
+    sys.exit(0 if share >= given.least else 1)
+
+
+if __name__ == "__main__":
+    main()
