@@ -396,7 +396,7 @@ def test_instructions(tmp_path):
         pytest.skip("gcc is not installed")
     flags = [
         "-std=gnu11",
-        "-O2",
+        "-O1",
         "-ffp-contract=off",
         "-Wno-psabi",
         f"-I{CORE}",

@@ -15,7 +15,8 @@
     X(4, 3) X(1, 4) X(2, 4) X(3, 4) X(4, 4)
 #define DOTS(X) X(1, 1)
 
-#define TILE_ENTRY(M, NV) .tile[M - 1][NV - 1] = {NAME(tile_##M##x##NV), NAME(tile_##M##x##NV##_masked)},
+/* A vector of one element is never cut off. */
+#define TILE_ENTRY(M, NV) .tile[M - 1][NV - 1] = {NAME(tile_##M##x##NV)},
 #define PACK_ENTRY(NV) NAME(pack_##NV),
 #define DOT_ENTRY(M, N) .dot[M - 1][N - 1] = NAME(dot_##M##x##N),
 #define KERNELS                                                                              \
@@ -50,36 +51,32 @@ static const c1x1_kernels scalar_float64 = KERNELS;
 #undef SMALLS_TO_8
 #undef SMALL_ENTRY
 
+/* No kernels for few channels side by side: CPUs this old take the general ones. */
+#define SMALLS(X)
 #define VEC_UNFUSED
 #include "vec_scalar.h"
 #define NAME(x) scalar_unfused_f64_##x
 #include "tile_real.inc"
-#include "small_real.inc"
 #undef VEC_UNFUSED
 #include "vec_scalar.h" /* the activations need exact products, which cost little there */
 #include "act_real.inc"
 #include "finish_real.inc"
 static const c1x1_kernels scalar_unfused_float64 = KERNELS;
 #undef NAME
-#undef SMALLS
-#undef SMALLS_TO_8
-#undef SMALL_ENTRY
 
 #undef VEC_FLOAT64
 #define VEC_UNFUSED
 #include "vec_scalar.h"
 #define NAME(x) scalar_unfused_f32_##x
 #include "tile_real.inc"
-#include "small_real.inc"
 #undef VEC_UNFUSED
 #include "vec_scalar.h" /* the activations need exact products, which cost little there */
 #include "act_real.inc"
 #include "finish_real.inc"
 static const c1x1_kernels scalar_unfused_float32 = KERNELS;
 #undef NAME
+
 #undef SMALLS
-#undef SMALLS_TO_8
-#undef SMALL_ENTRY
 
 #define VEC_INT64
 #include "vec_scalar.h"
@@ -100,7 +97,6 @@ static const c1x1_kernels scalar_int64 = KERNELS;
 #define NAME(x) scalar_pairs_##x
 #define TILE_PAIRS
 #include "tile_real.inc"
-#include "small_real.inc"
 #include "finish_real.inc"
 static const c1x1_kernels scalar_pairs = {
     .vl = VL,
@@ -110,7 +106,7 @@ static const c1x1_kernels scalar_pairs = {
     .fma_per_cycle = 1,
     .loads_per_cycle = 2,
     .fma_latency = 4,
-    TILES(TILE_ENTRY) DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).finish = NAME(finishes)};
+    TILES(TILE_ENTRY) DOTS(DOT_ENTRY).finish = NAME(finishes)};
 
 #include "matrix_split.inc"
 #include "matrix_emulated.inc"
