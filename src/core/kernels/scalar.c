@@ -98,15 +98,15 @@ static const c1x1_kernels scalar_int64 = KERNELS;
 #define TILE_PAIRS
 #include "tile_real.inc"
 #include "finish_real.inc"
-static const c1x1_kernels scalar_pairs = {
-    .vl = VL,
-    .mr = {0, 4, 4, 4, 4},
-    .preferred = {4, 3, 2, 1},
-    .dot_mr = {0, 1},
-    .fma_per_cycle = 1,
-    .loads_per_cycle = 2,
-    .fma_latency = 4,
-    TILES(TILE_ENTRY) DOTS(DOT_ENTRY).finish = NAME(finishes)};
+static const c1x1_kernels scalar_pairs = {.vl = VL,
+                                          .mr = {0, 4, 4, 4, 4},
+                                          .preferred = {4, 3, 2, 1},
+                                          .dot_mr = {0, 1},
+                                          .fma_per_cycle = 1,
+                                          .loads_per_cycle = 2,
+                                          .fma_latency = 4,
+                                          TILES(TILE_ENTRY) DOTS(DOT_ENTRY).finish =
+                                              NAME(finishes)};
 
 #include "matrix_split.inc"
 #include "matrix_emulated.inc"
