@@ -417,8 +417,9 @@ def test_instructions(tmp_path):
             pytest.skip("this gcc does not know AMX")
         assert done.returncode == 0, done.stderr
 
-    for (source, extra), to in zip(sources.items(), objects, strict=True):
-        build([*flags, *extra, "-c", source, "-o", to])
+    jobs = zip(sources.items(), objects, strict=True)
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda job: build([*flags, *job[0][1], "-c", job[0][0], "-o", job[1]]), jobs))
     build([*objects, "-lm", "-o", tmp_path / "check"])
     has_amx = "amx_bf16" in Path("/proc/cpuinfo").read_text()
     for mode in ["native", "emulate"] if has_amx else ["emulate"]:
