@@ -155,8 +155,8 @@ class Interface:
 
 @MANY
 @given(
-    # Nobody can tell sizes and strides that lie about the memory: those of the right form stay within
-    # it, or are larger than any.
+    # Nobody can tell sizes and strides that lie about the memory: those of the right form stay
+    # within it, or are larger than any.
     shape=st.one_of(
         st.tuples(st.integers(-1, 5), st.integers(-1, 5)),
         st.tuples(st.integers(min_value=2**63)),
