@@ -60,6 +60,7 @@ def test_bits_are_those_of_the_layers(layout, rng):
             rng.standard_normal((a, b) if layout == "HWC" else (b, a)).astype(np.float32),
             activation="gelu",
             layout=layout,
+            reproducible=True,  # a matrix unit would take layers alone, but not in a chain
         )
         for a, b in pairwise(widths)
     ]

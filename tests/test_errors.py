@@ -77,7 +77,7 @@ CASES = {
     "dtype unknown": (lambda: c1x1.conv(X, W, dtype="float31"), TypeError, "is none that NumPy knows"),
     "dtype complex": (lambda: c1x1.conv(X, W, dtype=complex), TypeError, "dtype complex128 cannot hold a result"),
     "activation of a complex plan": (lambda: _api.plan(X + 0j, W, activation="relu"), TypeError, "activation is for real x and w, not for complex ones"),
-    "x object": (lambda: c1x1.conv(X.astype(object), W), TypeError, "x has dtype object; expected one of bool, int8 to int64, uint8 to uint64, float16, float32, float64: pass x.astype(np.float32)"),
+    "x object": (lambda: c1x1.conv(X.astype(object), W), TypeError, "x has dtype object; expected one of bool, int8 to int64, uint8 to uint64, float16, bfloat16, float32, float64: pass x.astype(np.float32)"),
     "x string": (lambda: c1x1.conv(np.full((2, 7), "a"), W), TypeError, "x has dtype <U1"),
     "x structured": (lambda: c1x1.conv(np.zeros((2, 7), [("red", "f4")]), W), TypeError, "pass one field, x['red']"),
     "x datetime": (lambda: c1x1.conv(np.zeros((2, 7), "M8[s]"), W), TypeError, "pass x.astype(np.int64)"),

@@ -15,7 +15,8 @@ class Chain:
     """Several `Pointwise` layers as one: a small network at every pixel.
 
     All layers are applied to a block of pixels that fits the cache before the next is touched, so
-    that no intermediate image exists. The result has the bits of the layers called one by one.
+    that no intermediate image exists. The result has the bits of the layers called one by one
+    (on a CPU with a matrix unit: of layers with ``reproducible=True``).
 
     Parameters
     ----------
