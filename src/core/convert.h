@@ -16,7 +16,7 @@ static inline float c1x1_half_to_float(uint16_t h) {
     if (magnitude >= 0x7c00) { /* Inf, NaN */
         bits = 0x7f800000 | (magnitude & 0x3ff) << 13;
         if (magnitude > 0x7c00) bits |= 0x00400000; /* a quiet one, as the instructions make it */
-    } else if (magnitude >= 0x400) { /* normal: rebias the exponent */
+    } else if (magnitude >= 0x400) {                /* normal: rebias the exponent */
         bits = (magnitude << 13) + ((127 - 15) << 23);
     } else { /* zero, subnormal: an integer times 2^-24, exact */
         value = (float)magnitude * 0x1p-24f;
