@@ -51,6 +51,8 @@ def test_mistakes_are_found(mypy):
 
 
 def test_stubs_agree_with_the_modules(mypy):
+    for name in ("dask.array", "onnx", "xarray"):  # without these c1x1's modules refuse to load
+        pytest.importorskip(name)
     done = mypy(
         "mypy.stubtest",
         "c1x1",

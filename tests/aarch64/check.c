@@ -1,9 +1,10 @@
 /* check.c - every kernel of every ISA beside the scalar one, and whole problems on every ISA, in C
  * alone: what an emulator runs where Python and NumPy for that machine are missing.
  *
- * Random real numbers, whose bits are pairs of int16 too, compared by their bits. Operands lie against pages that cannot be read, and
- * what lies between their rows is poison, so that an element too many is either a fault, a NaN or a
- * changed byte. Ends with a hash of the whole problems' results, which depends on no machine.
+ * Random real numbers, whose bits are pairs of int16 too, compared by their bits. Operands lie
+ * against pages that cannot be read, and what lies between their rows is poison, so that an element
+ * too many is either a fault, a NaN or a changed byte. Ends with a hash of the whole problems'
+ * results, which depends on no machine.
  *
  * Exits with 0, with 1 after a difference, or with 77 where the CPU has no fused multiply-add. */
 #define _GNU_SOURCE
@@ -294,6 +295,7 @@ static void check_packs(const subject *s) {
             }
 }
 
+/* Every result against one tile of the scalar kernels, not all of which are built with small ones. */
 static void check_smalls(const subject *s) {
     const size_t size = s->size;
     for (size_t k = 1; k <= C1X1_MAX_SMALL_IN; k++)
@@ -308,9 +310,19 @@ static void check_smalls(const subject *s) {
                     c1x1_tile t = {.n = pixels, .a = a, .lda = (ptrdiff_t)k + 2, .piece = 1};
                     t.bias_m = option >= 2 ? bias : NULL;
                     t.b = b;
-                    t.c = copy;
-                    s->scalar->small[k - 1][n - 1](&t);
                     t.c = c;
+                    for (size_t e = 0; e < pixels * n; e++) {
+                        c1x1_tile one = t;
+                        one.k = k;
+                        one.piece = k;
+                        one.n = 1;
+                        one.ldb = 1;
+                        one.a = a + e % n * (k + 2) * size;
+                        one.b = b + e / n * k * size;
+                        one.c = copy + e * size;
+                        if (t.bias_m) one.bias_m = bias + e % n * size;
+                        s->scalar->tile[0][0][0](&one);
+                    }
                     if (k == n && option % 2) { /* in place */
                         memcpy(c, b, pixels * n * size);
                         t.b = c;

@@ -59,7 +59,7 @@ def build(
     """The program, in `folder`; `kernels` are names of isas(), all of them by default."""
     known = isas(compiler, machine)
     names = list(known) if kernels is None else kernels
-    common = [*FLAGS, *WARNINGS, level, "-g", *flags]
+    common = [*FLAGS, *WARNINGS, level, "-g1", *flags]
     built = [f"-DC1X1_BUILD_{name.upper()}" for name in names]
     if "gcc" in compiler:
         common.append("-Wno-psabi")  # as CMakeLists.txt has it
