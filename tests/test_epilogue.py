@@ -77,6 +77,8 @@ def test_every_way_is_taken(isa, problem, rng):
     """Lest a change of the plan empties the tests below."""
     if not isa.startswith("x86") and isa != "scalar":
         pytest.skip("other ISAs' costs choose otherwise")
+    if isa == "scalar" and problem.role == "small":
+        pytest.skip("plain C has such kernels for int64 only")
     residual = np.zeros(problem.shape, problem.real)
     for keywords in ({"activation": "relu"}, {"residual": residual, "scale": 2.0}):
         plan = problem.plan(**keywords)

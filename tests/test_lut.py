@@ -56,7 +56,8 @@ def test_every_role_looks_up(isa):
         x = np.zeros((7, 9, c_in) if layout == "HWC" else (c_in, 7, 9), np.uint8)
         w = reference.weights_for(np.zeros((c_in, c_out), np.float32), layout)
         roles.add(_api.plan(x, w, layout=layout, lut=np.zeros(256, np.float32))["role"])
-    assert roles >= {"small", "pixels_m", "pixels_n"}
+    assert roles >= {"pixels_m", "pixels_n"}
+    assert "small" in roles or isa == "scalar"  # which has such kernels for int64 only
     assert "dot" in roles or not isa.startswith("x86")  # others' costs choose otherwise
 
 

@@ -29,6 +29,8 @@ SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 FILES = {
     "problem.c": "problem.c",
     "driver.c": "driver.c",
+    "multiply.c": "multiply.c",
+    "matrix.c": "matrix.c",
     "operands.c": "operands.c",
     "operands.h": "operands.c",
     "pack.c": "pack.c",

@@ -1,9 +1,10 @@
 /* c1x1.h - the C core's interface: what a problem is, what a plan is, and the calls between floors.
  *
  * Floors, top to bottom; a file includes only this header and headers of its own floor or below:
- *   problem.c choose.c plan.c      floor 3  what is legal; who computes what, where and how
- *   driver.c operands.c weights.c pack.c store.c threads.c pool.c
- *                                  floor 4  walks the plan
+ *   problem.c choose.c plan.c plan_matrix.c chain_plan.c
+ *                                  floor 3  what is legal; who computes what, where and how
+ *   driver.c multiply.c matrix.c chain.c operands.c weights.c pack.c lookup.c finish.c store.c
+ *   threads.c pool.c               floor 4  walks the plan
  *   kernels/                       floor 5  one register tile each
  *   registry.c cpu.c               beside them: which kernels exist, which of them this CPU runs
  *

@@ -1,15 +1,14 @@
 /* chain_plan.c - the blocks of a chain of layers: how many pixels go through all of them at once, where
  * each layer finds them, and the plan of each. */
 #include "c1x1.h"
+#include "sizes.h"
 
 static const double MACS_PER_THREAD = 5e5;
 static const size_t BLOCK_BYTES = 256 << 10; /* into a layer and out of it */
 enum { FEWEST_PIXELS = 16, MOST_PIXELS = 4096, PIXELS_UNIT = 48 };
 static char *const SOMEWHERE = (char *)(uintptr_t)4096; /* as aligned as the buffers will be */
 
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-static size_t round_up(size_t a) { return (a + 63) / 64 * 64; }
+static size_t lines(size_t bytes) { return round_up(bytes, C1X1_LINE); }
 
 static size_t in_bytes(const c1x1_problem *l) {
     return l->groups * l->c_in * c1x1_dtype_size(l->x_dtype);
@@ -116,7 +115,7 @@ c1x1_status c1x1_chain_plan(c1x1_chain *chain, const c1x1_machine *machine, int 
     const size_t rest = run % chain->pixels, blocks = chain->outer * chain->blocks_per_run;
     chain->threads = (int)smaller((size_t)chain->threads, blocks);
     chain->buffer_bytes = chain->layer_bytes = 0;
-    chain->flag_bytes = whole->nodata.is_given ? round_up(chain->pixels) : 0;
+    chain->flag_bytes = whole->nodata.is_given ? lines(chain->pixels) : 0;
     for (int i = 0; i < chain->count && status == C1X1_OK; i++) {
         c1x1_problem *l = &chain->layer[i];
         c1x1_plan *plan = &chain->plan[2 * i];
@@ -132,10 +131,9 @@ c1x1_status c1x1_chain_plan(c1x1_chain *chain, const c1x1_machine *machine, int 
         }
         const size_t needs =
             larger(c1x1_plan_thread_bytes(&plan[0]), c1x1_plan_thread_bytes(&plan[1]));
-        chain->layer_bytes = larger(chain->layer_bytes, round_up(needs));
+        chain->layer_bytes = larger(chain->layer_bytes, lines(needs));
         if (i > 0)
-            chain->buffer_bytes =
-                larger(chain->buffer_bytes, round_up(chain->pixels * in_bytes(l)));
+            chain->buffer_bytes = larger(chain->buffer_bytes, lines(chain->pixels * in_bytes(l)));
     }
     return status;
 }

@@ -14,9 +14,7 @@ static const double PANEL_VECTOR = 1.4;   /* per vector of b fetched from beyond
 static const double PLANE_ROW = 4;        /* per row of a tile that starts on a page of its own */
 static const double COPY_DENSE = 0.3;     /* per element copied along memory */
 static const double COPY_CONVERTED = 0.5; /* per element converted along memory by a converter */
-static const double COPY_STRIDED =
-    2.2; /* per element converted otherwise, transposed or scattered */
-static const double TINY_MACS = 20000;         /* weighing alternatives takes as long */
+static const double TINY_MACS = 20000;    /* weighing alternatives takes as long */
 static const size_t LONGEST_PACKED_ROW = 8192; /* elements; a dot cannot split k */
 
 /* ---- what the kernels can use as it lies ---------------------------------------------------- */
@@ -99,7 +97,7 @@ static double grid_cost(const c1x1_view *v, size_t m, size_t n, double steps, un
 /* An element copied along memory, converted along memory, or scattered. */
 static double copy_of(int is_dense, int is_native, int is_converted) {
     if (is_dense && is_native) return COPY_DENSE;
-    return is_dense && is_converted ? COPY_CONVERTED : COPY_STRIDED;
+    return is_dense && is_converted ? COPY_CONVERTED : C1X1_COPY_STRIDED;
 }
 
 /* What a c1x1_choice pays to bring x in and results out through buffers. */
@@ -119,7 +117,7 @@ static double copy_cost(const c1x1_view *v, const c1x1_choice *c) {
     }
     if (c->role == C1X1_PIXELS_M && !p->packed) {
         const int is_dense = c1x1_w_is_native(v) && c1x1_is_unit(p->w_out, v->size);
-        weights = (double)p->c_in * (double)p->c_out * (is_dense ? COPY_DENSE : COPY_STRIDED);
+        weights = (double)p->c_in * (double)p->c_out * (is_dense ? COPY_DENSE : C1X1_COPY_STRIDED);
     }
     if (v->chains > 1 && c->role == C1X1_PIXELS_N)
         cost += (double)p->c_out * 4 * COPY_DENSE; /* sums that wait in L1 */

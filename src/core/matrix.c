@@ -7,6 +7,7 @@
 #include "matrix.h"
 
 #include "finish.h"
+#include "multiply.h"
 
 enum { EDGE = C1X1_MATRIX_EDGE };
 
@@ -16,7 +17,7 @@ typedef struct {
     size_t panel_bytes;
 } pieces;
 
-static size_t panels_of(size_t count) { return (count + EDGE - 1) / EDGE; }
+static size_t panels_of(size_t count) { return divide_up(count, EDGE); }
 
 /* Where one side comes from: count rows (columns) from `first` of the outer step on. */
 typedef struct {
@@ -137,8 +138,7 @@ static int fits(const c1x1_range *a, const c1x1_range *b) {
     enum { LEAST = 24, BIASES = 254, MOST = 253, PIECES = 30, TERMS = 27 };
     const uint32_t a_high = a->largest >> 23, b_high = b->largest >> 23;
     if (a_high > MOST || b_high > MOST) return 0;
-    if (a_high == 0 && a->largest == 0) return 1;
-    if (b_high == 0 && b->largest == 0) return 1;
+    if (a->largest == 0 || b->largest == 0) return 1;
     const uint32_t a_low = a->smallest >> 23, b_low = b->smallest >> 23;
     if (a_low < LEAST || b_low < LEAST) return 0;
     return a_high + b_high <= BIASES + 126 - TERMS && a_low + b_low >= BIASES - 126 + PIECES;
@@ -207,52 +207,4 @@ void c1x1_multiply_matrix(worker *w, const block *t, char *c, ptrdiff_t ldc) {
         }
     }
     for (size_t i = 0; i < t->m; i += EDGE) settle(w, t, &a, &b, c, ldc, i);
-}
-
-/* ---- weights cut once --------------------------------------------------------------------------- */
-
-static size_t padded(size_t bytes) { return (bytes + C1X1_LINE - 1) / C1X1_LINE * C1X1_LINE; }
-
-c1x1_pieces *c1x1_cut_weights(const c1x1_problem *p, const c1x1_matrix_kernels *unit, int are_rows,
-                              unsigned count) {
-    const size_t panels = panels_of(p->c_out), all = panels * p->groups;
-    const size_t panel_bytes = c1x1_matrix_bytes(p->c_in, count);
-    const size_t head = padded(sizeof(c1x1_pieces)), ranges = padded(all * sizeof(c1x1_range));
-    const size_t stage = EDGE * (p->c_in + C1X1_MATRIX_K) * sizeof(float);
-    char *memory = c1x1_allocate(head + ranges + all * panel_bytes);
-    char *rows = c1x1_allocate(stage);
-    if (!memory || !rows) {
-        c1x1_release(memory);
-        c1x1_release(rows);
-        return NULL;
-    }
-    c1x1_pieces *cut_once = (c1x1_pieces *)(void *)memory;
-    *cut_once = (c1x1_pieces){.kernels = unit,
-                              .count = count,
-                              .are_rows = are_rows,
-                              .panel_bytes = panel_bytes,
-                              .panels = panels,
-                              .range = (c1x1_range *)(void *)(memory + head),
-                              .data = memory + head + ranges};
-    const c1x1_load_fn load = c1x1_find_load(p->w_dtype, p->compute, C1X1_ALONG);
-    const ptrdiff_t ld = are_rows ? (ptrdiff_t)p->c_in : EDGE;
-    for (size_t i = 0; i < all; i++) {
-        const size_t first = i % panels * EDGE, n = smaller(EDGE, p->c_out - first);
-        const char *from =
-            p->w + (ptrdiff_t)(i / panels) * p->w_group + (ptrdiff_t)first * p->w_out;
-        const c1x1_copy as_rows = {n, p->c_in, p->w_out, p->w_in, ld};
-        const c1x1_copy as_columns = {p->c_in, n, p->w_in, p->w_out, ld};
-        load(rows, from, are_rows ? &as_rows : &as_columns);
-        cut_once->range[i] = (c1x1_range){UINT32_MAX, 0};
-        const c1x1_split split = {.count = n,
-                                  .k = p->c_in,
-                                  .source = (const float *)(void *)rows,
-                                  .ld = ld,
-                                  .to = cut_once->data + i * panel_bytes,
-                                  .pieces = count,
-                                  .range = &cut_once->range[i]};
-        (are_rows ? unit->split_rows : unit->split_columns)(&split);
-    }
-    c1x1_release(rows);
-    return cut_once;
 }

@@ -3,13 +3,10 @@
 #define C1X1_OPERANDS_H
 
 #include "kernels/kernel.h"
+#include "sizes.h"
 #include "stage.h"
 
 #include <stdatomic.h>
-
-enum { C1X1_LINE = 64 }; /* bytes of a cache line */
-
-static inline size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
 /* How elements of one dtype become an operand. */
 typedef struct {

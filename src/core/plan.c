@@ -13,16 +13,11 @@ static const size_t LONG_K = 1024;       /* of sixteen chains: k is blocked abov
 static const size_t SPLIT_K = 512;       /* into blocks of at most this */
 static const size_t PACKED_WEIGHTS = 768 << 10; /* bytes that each thread may pack for one call */
 static const size_t FLAGGED_PIXELS = 16 << 10;  /* of a block, a byte each */
-static const size_t TILE_BUFFER = 160 << 10;    /* bytes of sums that wait for the store stage */
 static const size_t WIDE_BUFFER = 16 << 10;     /* bytes of them that become float64 at a time */
 static const size_t FETCHED_ROW = 160;          /* bytes; shorter ones the hardware foresees */
 static const size_t WORKSPACE = 1 << 20;        /* bytes of a thread, beside its packed weights */
 
 static double greater(double a, double b) { return a > b ? a : b; }
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-static size_t divide_up(size_t a, size_t b) { return a / b + (a % b != 0); }
-static size_t round_up(size_t a, size_t unit) { return divide_up(a, unit) * unit; }
 
 /* A block of about `want` out of `total`, all blocks alike in size, a multiple of unit. */
 static size_t even_block(size_t total, size_t want, size_t unit) {
@@ -87,7 +82,7 @@ static void plan_pixels_m(const c1x1_view *v, const c1x1_machine *machine, size_
     plan->mc = w_in_l1 && x_in_place ? per_task : smaller(l2_rows, share);
     if (!plan->is_direct) {
         if (is_apart) plan->nc = even_block(plan->n, 1024, plan->nr);
-        plan->mc = smaller(plan->mc, pixels_within(TILE_BUFFER, plan->nc * v->size));
+        plan->mc = smaller(plan->mc, pixels_within(C1X1_TILE_BUFFER, plan->nc * v->size));
     }
     plan->mc = even_block(plan->m, plan->mc, plan->mr);
     const size_t row = plan->n * v->size;
@@ -138,7 +133,7 @@ static void plan_pixels_n(const c1x1_view *v, const c1x1_machine *machine, size_
     if (!plan->is_direct || plan->sums_wait) {
         if (is_apart) plan->mc = smaller(plan->mc, even_block(plan->m, 128, plan->mr));
         const size_t sums = plan->sums_wait ? v->chains : 1;
-        nc = smaller(nc, pixels_within(TILE_BUFFER, plan->mc * sums * v->size));
+        nc = smaller(nc, pixels_within(C1X1_TILE_BUFFER, plan->mc * sums * v->size));
         if (v->chains == 1)
             nc = smaller(nc, larger(pixels_within(machine->l1_bytes / 3, plan->mc * v->size), 64));
     }
@@ -165,8 +160,8 @@ static void plan_dot(const c1x1_view *v, size_t per_task, int x_in_place, c1x1_p
     plan->order = C1X1_ROWS_OUTSIDE;
     plan->nc = plan->n;
     size_t mc = per_task;
-    if (!x_in_place) mc = smaller(mc, pixels_within(TILE_BUFFER * 2, plan->k * v->size));
-    if (!plan->is_direct) mc = smaller(mc, pixels_within(TILE_BUFFER, plan->n * v->size));
+    if (!x_in_place) mc = smaller(mc, pixels_within(C1X1_TILE_BUFFER * 2, plan->k * v->size));
+    if (!plan->is_direct) mc = smaller(mc, pixels_within(C1X1_TILE_BUFFER, plan->n * v->size));
     plan->mc = even_block(plan->m, mc, plan->mr);
 }
 
@@ -223,7 +218,7 @@ size_t c1x1_plan_tile_row(const c1x1_plan *plan) {
 
 /* What the tiles pack, and sums that wait. */
 static void size_tiles(const c1x1_view *v, c1x1_plan *plan) {
-    const size_t line = 64, kc = round_up(plan->kc, C1X1_CHAINS) + 16;
+    const size_t line = C1X1_LINE, kc = round_up(plan->kc, C1X1_CHAINS) + 16;
     plan->a_bytes = plan->a == C1X1_PACK_BLOCK ? plan->mc * kc * v->size : 0;
     plan->b_bytes = 0;
     if (plan->b == C1X1_PACK_PANEL)
@@ -241,7 +236,7 @@ static void size_tiles(const c1x1_view *v, c1x1_plan *plan) {
 }
 
 static void size_workspace(const c1x1_view *v, c1x1_plan *plan) {
-    const size_t line = 64;
+    const size_t line = C1X1_LINE;
     if (plan->unit)
         c1x1_size_matrix(plan);
     else

@@ -3,6 +3,12 @@
 #define C1X1_PLAN_H
 
 #include "kernels/kernel.h"
+#include "sizes.h"
+
+/* Bytes of sums that wait for the store stage, and cycles per element that is converted or moved across
+ * memory, neither dense nor in order. */
+static const size_t C1X1_TILE_BUFFER = 160 << 10;
+static const double C1X1_COPY_STRIDED = 2.2;
 
 /* A problem as the choice sees it. */
 typedef struct {

@@ -6,20 +6,13 @@
 
 static const double RESULT_PASS = 0.1;       /* cycles per result, for every block of k */
 static const double STREAM_BYTES = 8;        /* per cycle, of weights beyond L2 */
-static const double STORE_STRIDED = 2.2;     /* as in choose.c */
 static const size_t L1_PIECES = 30 << 10;    /* bytes of a panel for one block of k */
 static const size_t PIXELS_OF_PASS = 256;    /* that share one pass over weights beyond L2 */
 static const size_t PIXELS_ALONG = 128;      /* of planes, which are read in runs */
 static const size_t CUT_WEIGHTS = 768 << 10; /* bytes that each thread may cut for one call */
-static const size_t TILE_BUFFER = 160 << 10; /* bytes of sums that wait for the store stage */
 static const size_t FEWEST = 16;             /* channels in or out, and pixels, worth a tile */
 
 enum { EDGE = C1X1_MATRIX_EDGE };
-
-static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
-static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
-static size_t divide_up(size_t a, size_t b) { return a / b + (a % b != 0); }
-static size_t round_up(size_t a, size_t unit) { return divide_up(a, unit) * unit; }
 
 /* Pieces of bfloat16 that hold every bit of a value. */
 static unsigned exact_pieces(c1x1_dtype dtype) {
@@ -110,7 +103,7 @@ int c1x1_matrix_wins(const c1x1_view *v, const c1x1_choice *c, const c1x1_machin
                   pixels * k * kernels->cycles_per_split * n_blocks +
                   pixels * channels * RESULT_PASS * k_blocks;
     if (!is_cut) cost += k * channels * kernels->cycles_per_split;
-    if (!c->is_direct) cost += pixels * channels * STORE_STRIDED;
+    if (!c->is_direct) cost += pixels * channels * C1X1_COPY_STRIDED;
     if (bytes > (double)machine->l2_bytes)
         cost += bytes / STREAM_BYTES *
                 (v->pixels > PIXELS_OF_PASS ? pixels / (double)PIXELS_OF_PASS : 1);
@@ -119,9 +112,7 @@ int c1x1_matrix_wins(const c1x1_view *v, const c1x1_choice *c, const c1x1_machin
 
 /* Pixels of a block: a panel of them stays in L1 while all weights pass, or where those lie beyond L2
  * the other way round. */
-static size_t pixels_of_block(const c1x1_plan *plan, size_t weight_bytes,
-                              const c1x1_machine *machine, size_t pixels) {
-    const int is_streamed = weight_bytes > machine->l2_bytes / 4 * 3;
+static size_t pixels_of_block(const c1x1_plan *plan, int is_streamed, size_t pixels) {
     size_t want = is_streamed                     ? PIXELS_OF_PASS
                   : c1x1_pixels_are_n(plan->role) ? PIXELS_ALONG
                                                   : EDGE;
@@ -129,8 +120,8 @@ static size_t pixels_of_block(const c1x1_plan *plan, size_t weight_bytes,
     const size_t share =
         plan->threads > 1 ? pixels * plan->outer / (2 * (size_t)plan->threads) : want;
     want = smaller(want, larger(share, 1));
-    if (!plan->is_direct) want = smaller(want, TILE_BUFFER / (channels * sizeof(float)));
-    return smaller(round_up(larger(want / EDGE, 1) * EDGE, EDGE), round_up(pixels, EDGE));
+    if (!plan->is_direct) want = smaller(want, C1X1_TILE_BUFFER / (channels * sizeof(float)));
+    return smaller(larger(want / EDGE, 1) * EDGE, round_up(pixels, EDGE));
 }
 
 void c1x1_plan_matrix(const c1x1_view *v, const c1x1_choice *c, const c1x1_machine *machine,
@@ -154,17 +145,17 @@ void c1x1_plan_matrix(const c1x1_view *v, const c1x1_choice *c, const c1x1_machi
     plan->matrix_kc = block_of_k(p->c_in, x_pieces(p));
     const size_t weight_bytes =
         c1x1_matrix_bytes(p->c_in, w_pieces(p)) * divide_up(smaller(channels, p->c_out), EDGE);
+    const int is_streamed = weight_bytes > machine->l2_bytes / 4 * 3;
     size_t *channel_block = pixels_are_n ? &plan->mc : &plan->nc;
     size_t *pixel_block = pixels_are_n ? &plan->nc : &plan->mc;
     const size_t run = pixels_are_n ? plan->n : plan->m;
     *channel_block = smaller(channels, p->c_out);
-    *pixel_block = smaller(pixels_of_block(plan, weight_bytes, machine, run), run);
-    const int is_streamed = weight_bytes > machine->l2_bytes / 4 * 3;
+    *pixel_block = smaller(pixels_of_block(plan, is_streamed, run), run);
     plan->order = pixels_are_n == is_streamed ? C1X1_ROWS_OUTSIDE : C1X1_PANELS_OUTSIDE;
 }
 
 void c1x1_size_matrix(c1x1_plan *plan) {
-    const size_t line = 64;
+    const size_t line = C1X1_LINE;
     const size_t stage = (plan->matrix_kc + EDGE) * EDGE * sizeof(float);
     const size_t tiles = EDGE * (plan->kc + 2 * C1X1_CHAINS) * sizeof(float);
     const int pixels_are_n = c1x1_pixels_are_n(plan->role);

@@ -39,10 +39,14 @@ const size_t c1x1_isa_count = sizeof c1x1_isas / sizeof c1x1_isas[0];
 
 static c1x1_machine machine;
 
-static const c1x1_isa *find(const c1x1_isa *isa, c1x1_compute compute, int needs_small) {
+static size_t row_of(const c1x1_isa *isa) {
     size_t i = 0;
     while (i < c1x1_isa_count && c1x1_isas[i] != isa) i++;
-    for (; i < c1x1_isa_count; i++) {
+    return i;
+}
+
+static const c1x1_isa *find(const c1x1_isa *isa, c1x1_compute compute, int needs_small) {
+    for (size_t i = row_of(isa); i < c1x1_isa_count; i++) {
         const c1x1_kernels *kernels = c1x1_isas[i]->kernels[compute];
         if (kernels && (!needs_small || kernels->small[0][0])) return c1x1_isas[i];
     }
@@ -62,9 +66,7 @@ const c1x1_kernels *c1x1_find_small(const c1x1_isa *isa, c1x1_compute compute) {
 }
 
 c1x1_convert_fn c1x1_find_load_converter(const c1x1_isa *isa, c1x1_dtype from, c1x1_compute to) {
-    size_t i = 0;
-    while (i < c1x1_isa_count && c1x1_isas[i] != isa) i++;
-    for (; i < c1x1_isa_count; i++) {
+    for (size_t i = row_of(isa); i < c1x1_isa_count; i++) {
         const c1x1_converters *converters = c1x1_isas[i]->converters;
         if (converters && converters->load[to][from]) return converters->load[to][from];
     }
@@ -72,9 +74,7 @@ c1x1_convert_fn c1x1_find_load_converter(const c1x1_isa *isa, c1x1_dtype from, c
 }
 
 c1x1_convert_fn c1x1_find_store_converter(const c1x1_isa *isa, c1x1_compute from, c1x1_dtype to) {
-    size_t i = 0;
-    while (i < c1x1_isa_count && c1x1_isas[i] != isa) i++;
-    for (; i < c1x1_isa_count; i++) {
+    for (size_t i = row_of(isa); i < c1x1_isa_count; i++) {
         const c1x1_converters *converters = c1x1_isas[i]->converters;
         if (converters && converters->store[from][to]) return converters->store[from][to];
     }
@@ -82,10 +82,9 @@ c1x1_convert_fn c1x1_find_store_converter(const c1x1_isa *isa, c1x1_compute from
 }
 
 const c1x1_bytes *c1x1_find_bytes(const c1x1_isa *isa) {
-    size_t i = 0;
-    while (i < c1x1_isa_count && c1x1_isas[i] != isa) i++;
-    while (i < c1x1_isa_count && !c1x1_isas[i]->bytes) i++;
-    return i < c1x1_isa_count ? c1x1_isas[i]->bytes : NULL;
+    for (size_t i = row_of(isa); i < c1x1_isa_count; i++)
+        if (c1x1_isas[i]->bytes) return c1x1_isas[i]->bytes;
+    return NULL;
 }
 
 const c1x1_isa *c1x1_find_isa(const char *name) {

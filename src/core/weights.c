@@ -1,6 +1,6 @@
 /* weights.c - weights packed once, and the memory that packed things lie in. */
 #define _POSIX_C_SOURCE 200809L
-#include "matrix.h"
+#include "operands.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -22,13 +22,60 @@ void c1x1_release(void *p) {
 #endif
 }
 
+/* For the a side or the b side of a matrix unit. NULL: no memory. */
+static c1x1_pieces *cut_weights(const c1x1_problem *p, const c1x1_matrix_kernels *unit,
+                                int are_rows, unsigned count) {
+    const size_t panels = divide_up(p->c_out, C1X1_MATRIX_EDGE), all = panels * p->groups;
+    const size_t panel_bytes = c1x1_matrix_bytes(p->c_in, count);
+    const size_t head = round_up(sizeof(c1x1_pieces), C1X1_LINE);
+    const size_t ranges = round_up(all * sizeof(c1x1_range), C1X1_LINE);
+    const size_t stage = C1X1_MATRIX_EDGE * (p->c_in + C1X1_MATRIX_K) * sizeof(float);
+    char *memory = c1x1_allocate(head + ranges + all * panel_bytes);
+    char *rows = c1x1_allocate(stage);
+    if (!memory || !rows) {
+        c1x1_release(memory);
+        c1x1_release(rows);
+        return NULL;
+    }
+    c1x1_pieces *cut_once = (c1x1_pieces *)(void *)memory;
+    *cut_once = (c1x1_pieces){.kernels = unit,
+                              .count = count,
+                              .are_rows = are_rows,
+                              .panel_bytes = panel_bytes,
+                              .panels = panels,
+                              .range = (c1x1_range *)(void *)(memory + head),
+                              .data = memory + head + ranges};
+    const c1x1_load_fn load = c1x1_find_load(p->w_dtype, p->compute, C1X1_ALONG);
+    const ptrdiff_t ld = are_rows ? (ptrdiff_t)p->c_in : C1X1_MATRIX_EDGE;
+    for (size_t i = 0; i < all; i++) {
+        const size_t first = i % panels * C1X1_MATRIX_EDGE,
+                     n = smaller(C1X1_MATRIX_EDGE, p->c_out - first);
+        const char *from =
+            p->w + (ptrdiff_t)(i / panels) * p->w_group + (ptrdiff_t)first * p->w_out;
+        const c1x1_copy as_rows = {n, p->c_in, p->w_out, p->w_in, ld};
+        const c1x1_copy as_columns = {p->c_in, n, p->w_in, p->w_out, ld};
+        load(rows, from, are_rows ? &as_rows : &as_columns);
+        cut_once->range[i] = (c1x1_range){UINT32_MAX, 0};
+        const c1x1_split split = {.count = n,
+                                  .k = p->c_in,
+                                  .source = (const float *)(void *)rows,
+                                  .ld = ld,
+                                  .to = cut_once->data + i * panel_bytes,
+                                  .pieces = count,
+                                  .range = &cut_once->range[i]};
+        (are_rows ? unit->split_rows : unit->split_columns)(&split);
+    }
+    c1x1_release(rows);
+    return cut_once;
+}
+
 c1x1_status c1x1_pack_weights(const c1x1_problem *p, const c1x1_machine *machine, int is_planar,
                               c1x1_weights *weights) {
     const c1x1_load_fn load = c1x1_find_load(p->w_dtype, p->compute, C1X1_ACROSS);
     const size_t steps = c1x1_steps(p->compute, p->c_in);
     const size_t size = c1x1_dtype_size(c1x1_compute_dtype(p->compute));
     const size_t nr = c1x1_panel_width(machine, p->compute, p->c_in, p->c_out);
-    const size_t panels = (p->c_out + nr - 1) / nr;
+    const size_t panels = divide_up(p->c_out, nr);
     *weights = (c1x1_weights){.compute = p->compute,
                               .groups = p->groups,
                               .c_in = p->c_in,
@@ -43,7 +90,7 @@ c1x1_status c1x1_pack_weights(const c1x1_problem *p, const c1x1_machine *machine
     const c1x1_matrix_kernels *unit = machine->isa->matrix;
     if (unit && c1x1_matrix_suits(p)) {
         const unsigned count = c1x1_matrix_pieces(p->w_dtype, p->precision);
-        weights->pieces = c1x1_cut_weights(p, unit, is_planar, count);
+        weights->pieces = cut_weights(p, unit, is_planar, count);
         if (!weights->pieces) return C1X1_NO_MEMORY;
         weights->bytes += weights->pieces->panels * p->groups * weights->pieces->panel_bytes;
     }

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CORE = ROOT / "src/core"
 PROGRAMS = {"check": ROOT / "tests/aarch64/check.c", "drive": ROOT / "tests/core/drive.c"}
 FLAGS = ["-std=gnu11", "-ffp-contract=off", "-fno-math-errno", f"-I{CORE}"]
-WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wconversion"]
+WARNINGS = ["-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wno-psabi"]
 # drive.c makes allocations fail.
 LINK = {"check": [], "drive": ["-Wl,--wrap=posix_memalign"]}
 
@@ -30,7 +30,7 @@ def isas(compiler: str, machine: str) -> dict[str, list[str]]:
     """The kernel files that CMakeLists.txt builds for a machine, with their flags."""
     found = {}
     text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
-    rows = re.findall(r'^c1x1_add_isa\((\w+) ("[^"]*"|\w+)(.*)\)$', text, re.MULTILINE)
+    rows = re.findall(r'^c1x1_add_isa\((\w+) ("[^"]*"|\w+)([^()]*)\)$', text, re.MULTILINE)
     for name, pattern, rest in rows:
         if pattern != "any" and not re.match(pattern.strip('"'), machine):
             continue
@@ -61,8 +61,6 @@ def build(
     names = list(known) if kernels is None else kernels
     common = [*FLAGS, *WARNINGS, level, "-g1", *flags]
     built = [f"-DC1X1_BUILD_{name.upper()}" for name in names]
-    if "gcc" in compiler:
-        common.append("-Wno-psabi")  # as CMakeLists.txt has it
     # The longest first. A kernel file may have parts, such as x86_avx2_pairs.c.
     jobs = [
         (file, [*known[name], *([kernel_level] if kernel_level else [])])

@@ -5,9 +5,10 @@
  *     ..
  *   i = 3     acc acc acc acc
  *
- * Two rows of the registry come from here. The first takes one fused multiply-add per step as every
+ * Three rows of the registry come from here. The first takes one fused multiply-add per step as every
  * vector ISA does, through the C library where the baseline has no instruction for it: the same
- * bits, slowly. The second, for CPUs without FMA, rounds twice. */
+ * bits, slowly. The second, for CPUs without FMA, rounds twice. The third, on request only, adds a
+ * matrix unit in plain C, so that what drives one is tested on any machine. */
 #include "kernel.h"
 
 #define TILES(X)                                                                        \
@@ -26,33 +27,26 @@
         DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).fold = NAME(fold), .chains = {NAME(chains_1), NAME(chains_2), NAME(chains_3), NAME(chains_4)}, .finish = NAME(finishes), .pack = {PACKS(PACK_ENTRY)}                                \
     }
 
+/* No kernels for few channels side by side but those of int64, which no other ISA has: CPUs this old
+ * take the general ones. */
+#define SMALLS(X)
 #include "vec_scalar.h"
 #define NAME(x) scalar_f32_##x
 #include "tile_real.inc"
-#include "small_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"
 static const c1x1_kernels scalar_float32 = KERNELS;
 #undef NAME
-#undef SMALLS
-#undef SMALLS_TO_8
-#undef SMALL_ENTRY
 
 #define VEC_FLOAT64
 #include "vec_scalar.h"
 #define NAME(x) scalar_f64_##x
 #include "tile_real.inc"
-#include "small_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"
 static const c1x1_kernels scalar_float64 = KERNELS;
 #undef NAME
-#undef SMALLS
-#undef SMALLS_TO_8
-#undef SMALL_ENTRY
 
-/* No kernels for few channels side by side: CPUs this old take the general ones. */
-#define SMALLS(X)
 #define VEC_UNFUSED
 #include "vec_scalar.h"
 #define NAME(x) scalar_unfused_f64_##x
