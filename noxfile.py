@@ -166,6 +166,8 @@ def fuzz(session: nox.Session) -> None:
     session.install(".[test]")
     for test in ("test_random_problems.py", "test_hostile_buffers.py"):
         session.run("pytest", f"tests/{test}", env={"C1X1_EXAMPLES": "100000"})
+    special = ["-k", "special_values", "tests/test_matrix_unit.py"]
+    session.run("pytest", *special, env={"C1X1_EXAMPLES": "10000"})
 
 
 @nox.session

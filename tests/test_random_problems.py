@@ -1,6 +1,11 @@
-"""Random problems, exact: whatever shapes, strides, dtypes and options Hypothesis thinks of."""
+"""Random problems, exact: whatever shapes, strides, dtypes and options Hypothesis thinks of.
+
+C1X1_EXAMPLES sets how many, and has others thought of in every run.
+"""
 
 from __future__ import annotations
+
+import os
 
 import numpy as np
 import reference
@@ -132,9 +137,9 @@ def computed(problem):
 
 
 @settings(
-    max_examples=1500,
+    max_examples=int(os.environ.get("C1X1_EXAMPLES", "1500")),
     deadline=None,
-    derandomize=True,
+    derandomize="C1X1_EXAMPLES" not in os.environ,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
