@@ -193,6 +193,24 @@ def test_any_strides(isa, view, dtype, c_in, c_out, rng):
     np.testing.assert_array_equal(x, before)
 
 
+@pytest.mark.parametrize("c_in", [*range(1, 14), 16, 33])
+def test_every_tail_of_a_transpose(isa, c_in, rng):
+    """Operands and results that must be turned, whole blocks of them and what is left over."""
+    for c_out in (*range(1, 14), 20):
+        x = reference.image(rng, (int(rng.integers(1, 24)), c_in), None, np.float32)
+        w = rng.integers(-4, 5, (c_in, c_out)).astype(np.float32)
+        want = reference.conv(x, w)
+        for given in (x, np.asfortranarray(x)):
+            for weights in (w, np.asfortranarray(w)):
+                around = np.full((c_out + 2, len(x) + 2), 7, np.float32)
+                out = around.T[1:-1, 1:-1]
+                c1x1.conv(given, weights, out=out)
+                np.testing.assert_array_equal(out, want)
+                np.testing.assert_array_equal(c1x1.conv(given, weights), want)
+                out[...] = 7
+                assert (around == 7).all()
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int32])
 @pytest.mark.parametrize("layout", ["HWC", "CHW"])
 @pytest.mark.parametrize(("c_in", "c_out"), [(3, 2), (40, 3), (18, 21)])

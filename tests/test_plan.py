@@ -104,6 +104,31 @@ def test_few_channels_with_gaps_take_the_general_way():
 
 
 @needs_x86
+def test_few_pixels_take_weights_as_they_lie():
+    """In panels as wide as the tile is low; packing them would take longer than multiplying."""
+    for pixels, nr in ((1, 96), (2, 48), (3, 32), (4, 24), (6, 16), (8, 24), (12, 16), (36, 16)):
+        p = plan([1, 1, pixels, 500, 500])
+        assert (p["b"], p["nr"], p["thread_bytes"]) == ("in_place", nr, 0)
+    assert plan([1, 1, 37, 500, 500])["b"] == "pack_block"
+    # Rows of weights a page, or half a page, apart push each other out of L1.
+    assert plan([1, 1, 24, 512, 512])["b"] == "in_place"
+    assert plan([1, 1, 25, 512, 512])["b"] == "pack_block"
+    assert plan([1, 1, 6, 1024, 1024])["b"] == "in_place"
+    assert plan([1, 1, 7, 1024, 1024])["b"] == "pack_block"
+
+
+@needs_x86
+def test_threads_share_out_the_weights_of_few_pixels():
+    p = plan([1, 1, 8, 2000, 1000], machine=MACHINE | {"threads": 2})
+    assert (p["b"], p["mc"], p["blocks"]) == ("in_place", 8, 2)
+
+
+@needs_x86
+def test_one_pixel_of_planes_does_not_turn_the_weights():
+    assert plan([1, 1, 1, 2048, 1000], "first")["role"] == "pixels_n"
+
+
+@needs_x86
 def test_conversion_packs_pixels():
     assert plan([1, 56, 56, 64, 64], dtype=np.uint8)["a"] == "pack_block"
     assert plan([1, 56, 56, 64, 64], dtype=np.float64)["compute"] == "float64"

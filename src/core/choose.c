@@ -14,7 +14,9 @@ static const double PANEL_VECTOR = 1.4;   /* per vector of b fetched from beyond
 static const double PLANE_ROW = 4;        /* per row of a tile that starts on a page of its own */
 static const double COPY_DENSE = 0.3;     /* per element copied along memory */
 static const double COPY_CONVERTED = 0.5; /* per element converted along memory by a converter */
+static const double COPY_TURNED = 0.7;    /* per element of four bytes, transposed */
 static const double TINY_MACS = 20000;    /* weighing alternatives takes as long */
+static const size_t MANY_PIXELS = 64;     /* turning the weights is little beside multiplying */
 static const size_t LONGEST_PACKED_ROW = 8192; /* elements; a dot cannot split k */
 
 /* ---- what the kernels can use as it lies ---------------------------------------------------- */
@@ -94,31 +96,36 @@ static double grid_cost(const c1x1_view *v, size_t m, size_t n, double steps, un
     return cost;
 }
 
-/* An element copied along memory, converted along memory, or scattered. */
-static double copy_of(int is_dense, int is_native, int is_converted) {
-    if (is_dense && is_native) return COPY_DENSE;
-    return is_dense && is_converted ? COPY_CONVERTED : C1X1_COPY_STRIDED;
+/* An element copied from or to rows of stride `along`, columns of stride `across`. */
+static double copy_of(ptrdiff_t along, ptrdiff_t across, c1x1_dtype dtype, int is_native,
+                      int is_converted) {
+    const size_t size = c1x1_dtype_size(dtype);
+    if (c1x1_is_unit(along, size) && is_native) return COPY_DENSE;
+    if (c1x1_is_unit(along, size) && is_converted) return COPY_CONVERTED;
+    return c1x1_is_unit(across, size) && is_native && size == 4 ? COPY_TURNED : C1X1_COPY_STRIDED;
 }
 
 /* What a c1x1_choice pays to bring x in and results out through buffers. */
 static double copy_cost(const c1x1_view *v, const c1x1_choice *c) {
     const c1x1_problem *p = v->problem;
-    const c1x1_dim *last = p->dims && c->role == C1X1_PIXELS_N ? &p->dim[p->dims - 1] : NULL;
+    const c1x1_dim none = {0}, *last = p->dims ? &p->dim[p->dims - 1] : &none;
+    const int pixels_are_rows = p->dims && c->role == C1X1_PIXELS_N;
     double cost = 0, weights = 0;
     if (!c->x_in_place) {
-        const ptrdiff_t along = last ? last->x_stride : p->x_channel;
-        const int is_dense = c1x1_is_unit(along, c1x1_dtype_size(p->x_dtype));
-        cost += (double)p->c_in * copy_of(is_dense, v->x_is_native, v->x_is_converted);
+        const ptrdiff_t pixel = last->x_stride, channel = p->x_channel;
+        cost += (double)p->c_in * copy_of(pixels_are_rows ? pixel : channel,
+                                          pixels_are_rows ? channel : pixel, p->x_dtype,
+                                          v->x_is_native, v->x_is_converted);
     }
     if (!c->is_direct) {
-        const ptrdiff_t along = last ? last->out_stride : p->out_channel;
-        const int is_dense = c1x1_is_unit(along, c1x1_dtype_size(p->out_dtype));
-        cost += (double)p->c_out * copy_of(is_dense, 0, v->out_is_converted);
+        const ptrdiff_t pixel = last->out_stride, channel = p->out_channel;
+        cost += (double)p->c_out * copy_of(pixels_are_rows ? pixel : channel,
+                                           pixels_are_rows ? channel : pixel, p->out_dtype,
+                                           v->out_is_native, v->out_is_converted);
     }
-    if (c->role == C1X1_PIXELS_M && !p->packed) {
-        const int is_dense = c1x1_w_is_native(v) && c1x1_is_unit(p->w_out, v->size);
-        weights = (double)p->c_in * (double)p->c_out * (is_dense ? COPY_DENSE : C1X1_COPY_STRIDED);
-    }
+    if (c->role == C1X1_PIXELS_M && !p->packed)
+        weights = (double)p->c_in * (double)p->c_out *
+                  copy_of(p->w_out, p->w_in, p->w_dtype, c1x1_w_is_native(v), 0);
     if (v->chains > 1 && c->role == C1X1_PIXELS_N)
         cost += (double)p->c_out * 4 * COPY_DENSE; /* sums that wait in L1 */
     return cost * (double)v->pixels + weights;
@@ -139,6 +146,22 @@ static unsigned best_nv(const c1x1_view *v, size_t n, double steps, size_t rows,
         }
     }
     return best;
+}
+
+/* Whether weights are the vector side without being turned. */
+static int w_is_ready(const c1x1_view *v) {
+    return v->problem->packed || (c1x1_w_is_native(v) && c1x1_is_unit(v->problem->w_out, v->size));
+}
+
+/* The widest panel whose tiles are as tall as an even share of the rows: where few rows meet weights as
+ * they lie, those are read in runs as long as can be. */
+static unsigned widest_nv(const c1x1_view *v, size_t n, size_t rows) {
+    const c1x1_kernels *s = v->kernels;
+    const size_t height = divide_up(rows, divide_up(rows, s->mr[2]));
+    unsigned widest = 2;
+    for (unsigned nv = 3; nv <= C1X1_MAX_NV; nv++)
+        if (s->mr[nv] >= height && (nv - 1) * (size_t)s->vl < n) widest = nv;
+    return widest;
 }
 
 enum { MANY_ROWS = 1 << 12 };
@@ -189,6 +212,8 @@ static c1x1_choice evaluate(const c1x1_view *v, c1x1_role role, int is_gathered)
                           4.0 * n + TILE_CALL / c.mr);
         } else {
             c.nv = best_nv(v, p->c_out, (double)v->k, MANY_ROWS, 0);
+            if (!p->packed && w_is_ready(v) && c1x1_w_stays(p, run, s->mr[2]))
+                c.nv = widest_nv(v, p->c_out, run);
             c.mr = s->mr[c.nv];
             c.cost = grid_cost(v, run, p->c_out, (double)v->k, c.mr, c.nv, 0);
         }
@@ -256,7 +281,8 @@ c1x1_choice c1x1_choose(const c1x1_view *v) {
     c1x1_choice best = evaluate(v, last_role, 0);
     /* Nothing to gain elsewhere: no copies, full vectors. */
     if (best.x_in_place && best.is_direct && p->dims <= 1 &&
-        (best.role == C1X1_DOT || p->c_out >= 2 * v->kernels->vl || is_tiny(v)))
+        (best.role == C1X1_DOT || p->c_out >= 2 * v->kernels->vl || is_tiny(v)) &&
+        (v->pixels >= MANY_PIXELS || w_is_ready(v)))
         return best;
     for (int is_gathered = 0; is_gathered <= (p->dims > 1); is_gathered++) {
         const c1x1_role roles[] = {last_role, C1X1_PIXELS_N};

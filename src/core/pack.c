@@ -6,6 +6,7 @@
 #include "stage.h"
 
 #include "convert.h"
+#include "turn.h"
 
 #define FETCH(NAME, type, T, p)                     \
     __extension__({                                 \
@@ -57,6 +58,8 @@ enum { TRANSPOSED = 8 };
             } else {                                                                         \
                 DEINTERLEAVE(NAME, type, T, 4)                                               \
             }                                                                                \
+        } else if (rs == size && sizeof(T) == 4 && _Generic((type)0, T: 1, default: 0)) {    \
+            c1x1_turn(packed_, ld * size, source, cs, rows, cols);                           \
         } else if (rs == size) {                                                             \
             size_t c = 0;                                                                    \
             for (; c + TRANSPOSED <= cols; c += TRANSPOSED) {                                \

@@ -70,12 +70,13 @@ static void plan_pixels_m(const c1x1_view *v, const c1x1_machine *machine, size_
         packed->nr == plan->nr && packed->c_in == p->c_in && packed->c_out == p->c_out)
         plan->b = C1X1_PREPACKED;
     else if (c1x1_w_is_native(v) && c1x1_is_unit(p->w_out, v->size) &&
-             (w_in_l1 || plan->m <= plan->mr))
+             (w_in_l1 || c1x1_w_stays(p, plan->m, plan->mr)))
         plan->b = C1X1_IN_PLACE;
     else
         plan->b = C1X1_PACK_BLOCK;
-    /* With few pixels packing weights takes longest: threads share out the weights, not the pixels. */
-    const int shares_weights = plan->b == C1X1_PACK_BLOCK && plan->m < FEW_PIXELS && is_apart &&
+    /* With few pixels weights take longest, packed or read: threads share out them, not the pixels. */
+    const int takes_weights = plan->b == C1X1_PACK_BLOCK || (plan->b == C1X1_IN_PLACE && !w_in_l1);
+    const int shares_weights = takes_weights && plan->m < FEW_PIXELS && is_apart &&
                                plan->n >= 2 * (size_t)plan->threads * plan->nr;
     const size_t share = shares_weights ? plan->m : divide_up(plan->m, (size_t)plan->threads);
     plan->nc = plan->n;

@@ -44,6 +44,12 @@ void c1x1_size_matrix(c1x1_plan *plan);
 
 static inline int c1x1_is_unit(ptrdiff_t stride, size_t size) { return stride == (ptrdiff_t)size; }
 
+/* Whether `rows` of results, in tiles of at most mr, are so few that weights are read as they lie, not
+ * packed (decision 0013). Rows of weights that share sets of L1 are not found there again. */
+static inline int c1x1_w_stays(const c1x1_problem *p, size_t rows, size_t mr) {
+    return divide_up(rows, mr) <= (p->w_in % 4096 == 0 ? 1 : p->w_in % 2048 == 0 ? 4 : 6);
+}
+
 /* Whether dtype, alignment and strides of w suit a kernel. */
 int c1x1_w_is_native(const c1x1_view *v);
 

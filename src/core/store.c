@@ -5,6 +5,7 @@
 #include "stage.h"
 
 #include "convert.h"
+#include "turn.h"
 
 #define PUT(NAME, type, KIND, p, value)                    \
     do {                                                   \
@@ -42,6 +43,8 @@
             } else {                                                                         \
                 INTERLEAVE(NAME, type, KIND, 4)                                              \
             }                                                                                \
+        } else if (rs == size && sizeof(T) == 4 && _Generic((type)0, T: 1, default: 0)) {    \
+            c1x1_turn(target, cs, tile_, ld * size, cols, rows);                             \
         } else {                                                                             \
             for (size_t c = 0; c < cols; c++) {                                              \
                 char *to = target + (ptrdiff_t)c * cs;                                       \
