@@ -17,6 +17,11 @@ def runnable_isas():
     return names[names.index(current) :]
 
 
+def has_matrix_unit(isa):
+    """Whether float32 may have other bits there than everywhere else, unless they are asked for."""
+    return isa.endswith("_amx")
+
+
 def all_isas():
     """Every ISA of this build, and what this CPU lacks for it; the lowest first."""
     current = _core.machine()["isa"]
@@ -45,6 +50,15 @@ def isa(request):
     before = _core.machine()["isa"]
     _core.select_isa(request.param)
     yield request.param
+    _core.select_isa(before)
+
+
+@pytest.fixture
+def without_matrix_unit():
+    """The best ISA that has none."""
+    before = _core.machine()["isa"]
+    _core.select_isa(next(name for name in runnable_isas() if not has_matrix_unit(name)))
+    yield
     _core.select_isa(before)
 
 

@@ -446,6 +446,7 @@ FINISHERS = {
 
 
 @pytest.mark.parametrize("who", FINISHERS)
+@pytest.mark.usefixtures("without_matrix_unit")
 def test_epilogue_is_where_the_plan_has_it(who):
     words, told = FINISHERS[who]
     x, w = operands((28, 28, 64), (64, 32), ("float32", "float32"))
@@ -537,6 +538,7 @@ def test_threads_and_where_their_number_came_from():
         c1x1.explain(x, w, threads=0)
 
 
+@pytest.mark.usefixtures("without_matrix_unit")
 def test_promises_are_told_when_asked_for():
     x, w = operands((5, 6, 192), (192, 32), ("float32", "float32"))
     plain = c1x1.explain(x, w)
