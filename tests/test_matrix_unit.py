@@ -122,7 +122,7 @@ def test_narrow_pixels_are_exact_in_fewer_pieces(unit, layout, dtype, rng):
     np.testing.assert_array_equal(multiply(x, w, layout), x.astype(int) @ w.astype(int))
     plan = _api.plan(pixels(x, layout), reference.weights_for(w, layout), layout=layout)
     want = 1 if np.dtype(dtype).itemsize == 1 else 2
-    assert plan["a_pieces" if layout == "WC" else "b_pieces"] == want
+    assert plan["a_pieces" if plan["role"] == "pixels_m" else "b_pieces"] == want
 
 
 def test_everything_that_may_follow_or_precede(unit, rng):
