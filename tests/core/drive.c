@@ -395,7 +395,7 @@ static unsigned long faults_of_forks(const c1x1_isa *isa) {
 int main(int count, char **words) {
     read_options(count, words);
     if (c1x1_machine_init() != 0) return 2;
-    const unsigned features = c1x1_this_machine()->features | C1X1_ON_REQUEST; /* this is one */
+    const unsigned features = c1x1_this_machine()->features | C1X1_ON_REQUEST; /* all rows */
     for (size_t i = 0; i < c1x1_isa_count; i++) {
         const c1x1_isa *isa = c1x1_isas[i];
         if (options.isa && strcmp(options.isa, isa->name) != 0) continue;
