@@ -61,6 +61,12 @@ int c1x1_w_is_native(const c1x1_view *v) {
            suits(p->w, p->w_out, v->size) && suits(p->w, p->w_group, v->size);
 }
 
+int c1x1_w_stays(const c1x1_problem *p, size_t rows, size_t mr) {
+    enum { PAGE = 4096, MOST = 6, MOST_HALF_A_PAGE_APART = 4 };
+    if (p->w_in % PAGE == 0) return rows <= mr;
+    return divide_up(rows, mr) <= (p->w_in % (PAGE / 2) == 0 ? MOST_HALF_A_PAGE_APART : MOST);
+}
+
 /* ---- cost ----------------------------------------------------------------------------------- */
 
 static double greater(double a, double b) { return a > b ? a : b; }

@@ -112,7 +112,7 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
     const c1x1_problem *p = run->problem;
     const c1x1_plan *plan = run->plan;
     const c1x1_kernels *kernels = c1x1_find_kernels(plan->isa, plan->compute, NULL);
-    const size_t line = C1X1_CHAINS, kc = (plan->kc + line - 1) / line * line;
+    const size_t line = C1X1_CHAINS, kc = round_up(plan->kc, line);
     shared s = {.problem = p,
                 .plan = plan,
                 .kernels = kernels,

@@ -85,7 +85,7 @@ static void multiply_rows(const worker *w, const block *t, const k_block *q, siz
     const shared *s = w->s;
     const c1x1_plan *plan = s->plan;
     const ptrdiff_t a_step = (ptrdiff_t)s->size * q->a.ld, c_step = (ptrdiff_t)s->size * q->ldc;
-    const size_t tiles = end - i <= mr ? 1 : (end - i + mr - 1) / mr;
+    const size_t tiles = end - i <= mr ? 1 : divide_up(end - i, mr);
     const size_t low = tiles == 1 ? end - i : (end - i) / tiles;
     size_t taller = end - i - low * tiles;
     c1x1_tile tile = tile_at(w, t, q, i, j, panel);

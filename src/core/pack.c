@@ -58,7 +58,7 @@ enum { TRANSPOSED = 8 };
             } else {                                                                         \
                 DEINTERLEAVE(NAME, type, T, 4)                                               \
             }                                                                                \
-        } else if (rs == size && sizeof(T) == 4 && _Generic((type)0, T: 1, default: 0)) {    \
+        } else if (rs == size && C1X1_IS_TURNED(type, T)) {                                   \
             c1x1_turn(packed_, ld * size, source, cs, rows, cols);                           \
         } else if (rs == size) {                                                             \
             size_t c = 0;                                                                    \

@@ -1,4 +1,5 @@
-/* plan.h - between choose.c, which picks role and tile, and plan.c, which picks the blocks. */
+/* plan.h - what choose.c, which picks role and tile, plan.c, which picks the blocks, and plan_matrix.c, which
+ * picks those of a matrix unit, share. */
 #ifndef C1X1_PLAN_H
 #define C1X1_PLAN_H
 
@@ -46,9 +47,7 @@ static inline int c1x1_is_unit(ptrdiff_t stride, size_t size) { return stride ==
 
 /* Whether `rows` of results, in tiles of at most mr, are so few that weights are read as they lie, not
  * packed (decision 0013). Rows of weights that share sets of L1 are not found there again. */
-static inline int c1x1_w_stays(const c1x1_problem *p, size_t rows, size_t mr) {
-    return divide_up(rows, mr) <= (p->w_in % 4096 == 0 ? 1 : p->w_in % 2048 == 0 ? 4 : 6);
-}
+int c1x1_w_stays(const c1x1_problem *p, size_t rows, size_t mr);
 
 /* Whether dtype, alignment and strides of w suit a kernel. */
 int c1x1_w_is_native(const c1x1_view *v);

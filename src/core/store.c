@@ -43,7 +43,7 @@
             } else {                                                                         \
                 INTERLEAVE(NAME, type, KIND, 4)                                              \
             }                                                                                \
-        } else if (rs == size && sizeof(T) == 4 && _Generic((type)0, T: 1, default: 0)) {    \
+        } else if (rs == size && C1X1_IS_TURNED(type, T)) {                                   \
             c1x1_turn(target, cs, tile_, ld * size, cols, rows);                             \
         } else {                                                                             \
             for (size_t c = 0; c < cols; c++) {                                              \
