@@ -62,6 +62,13 @@ CPUS = {
         1 << 24 | 1 << 25,
         ["FMA", "AVX2", "F16C", "AVX-512"],
     ),
+    "tiles of bfloat16 alone": (
+        MODERN,
+        AVX2 | SERVER | IFMA,
+        ZMM | 3 << 17,
+        1 << 24 | 1 << 22,
+        ["FMA", "AVX2", "F16C", "AVX-512"],
+    ),
     "Zen 4": (MODERN, AVX2 | SERVER | IFMA, ZMM | 0x200, ["FMA", "AVX2", "F16C", "AVX-512"]),
     "Skylake-X, OS without AVX-512": (MODERN, AVX2 | SERVER, YMM, ["FMA", "AVX2", "F16C"]),
     "Skylake-X, OS without upper registers": (

@@ -1,4 +1,5 @@
-"""float32 on a bfloat16 matrix unit: as exact as without, special values, the same bits always.
+"""Matrix units: float32 on one of bfloat16 is as exact as without, special values, the same bits
+always; bytes on one of bytes are exact.
 
 AMX is emulated bit by bit (the row `emulated_amx` of the registry), so all of this runs on any CPU;
 where a CPU has AMX, on that too. The instructions of the AMX kernels themselves are run by
@@ -39,6 +40,7 @@ UNITS += [
 ]
 PLAIN = "scalar"
 LAYOUTS = ["WC", "CW"]
+AMX = ["-mamx-tile", "-mamx-bf16", "-mamx-int8"]
 
 pytestmark = pytest.mark.skipif("C1X1_ISA" in os.environ, reason="names the ISAs itself")
 
@@ -152,6 +154,86 @@ def test_everything_that_may_follow_or_precede(unit, rng):
     np.testing.assert_array_equal(
         got, without(lambda: c1x1.conv(x, w, residual=residual, groups=2))
     )
+
+
+# ---- bytes ---------------------------------------------------------------------------------------
+
+BYTES = ["int8", "uint8", "bool"]
+
+
+def any_bytes(rng, shape, dtype):
+    if dtype == "bool":
+        return rng.integers(0, 2, shape).astype(bool)
+    return whole(rng, shape, np.iinfo(dtype).min, np.iinfo(dtype).max, dtype)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("w_dtype", BYTES)
+@pytest.mark.parametrize("x_dtype", BYTES)
+def test_bytes_are_exact_on_every_tail(unit, x_dtype, w_dtype, layout, rng):
+    for p, k, n in [(130, 16, 16), (65, 63, 17), (97, 64, 33), (300, 65, 32), (48, 130, 47),
+                    (40, 1100, 20), (33, 1024, 16)]:  # fmt: skip
+        x, w = any_bytes(rng, (p, k), x_dtype), any_bytes(rng, (k, n), w_dtype)
+        want = x.astype(int) @ w.astype(int)
+        np.testing.assert_array_equal(multiply(x, w, layout, dtype=np.int32), want)
+        layer = c1x1.Pointwise(reference.weights_for(w, layout), layout=layout, dtype=np.int32)
+        np.testing.assert_array_equal(results(layer(pixels(x, layout)), layout), want)
+        turned = np.asfortranarray(reference.weights_for(w, layout))
+        got = c1x1.conv(pixels(x, layout), turned, layout=layout, dtype=np.int32)
+        np.testing.assert_array_equal(results(got, layout), want)
+
+
+def test_bytes_at_their_limits_do_not_saturate(unit):
+    for x_value, w_value in [(-128, -128), (-128, 127), (127, 127)]:
+        x, w = np.full((64, 512), x_value, np.int8), np.full((512, 48), w_value, np.int8)
+        assert (multiply(x, w) == 512 * x_value * w_value).all()
+    x, w = np.full((64, 512), 255, np.uint8), np.full((512, 48), -128, np.int8)
+    assert (multiply(x, w) == 512 * 255 * -128).all()
+
+
+def test_bytes_that_fill_tiles_are_read_where_they_lie(unit, rng):
+    """And nothing beside them: the image ends where its memory does, and has gaps."""
+    for k, reads in [(64, True), (192, True), (96, False)]:
+        x, w = any_bytes(rng, (20, 21, k), "int8"), any_bytes(rng, (k, 40), "int8")
+        want = x.astype(int) @ w.astype(int)
+        wide = np.full((20, 21, k + 13), 77, np.int8)
+        wide[..., :k] = x
+        for image in (x, wide[..., :k], x[::-1, ::-1]):
+            plan = _api.plan(image, w)
+            assert (plan["unit"], plan["reads_x"]) == (_core.machine()["isa"], reads)
+            flipped = want[::-1, ::-1] if image.strides[0] < 0 else want
+            np.testing.assert_array_equal(c1x1.conv(image, w), flipped)
+
+
+def test_bytes_with_everything_that_may_follow_or_precede(unit, rng):
+    x, w = any_bytes(rng, (2, 9, 14, 128), "int8"), any_bytes(rng, (64, 64), "int8")
+    bias, scale = whole(rng, 64, -9, 9, np.int32), np.full(64, 2.0**-9)
+    residual = whole(rng, (2, 9, 14, 64), -50, 50, np.int8)
+    cases = [
+        ((x, w), {"groups": 2}),
+        ((x, w, bias), {"groups": 2}),
+        ((x[:, ::-1, :, ::2], w, bias), {}),
+        ((x, w), {"groups": 2, "residual": residual}),
+        ((x, w, bias.astype(float)), {"groups": 2, "scale": scale, "dtype": np.int8}),
+        ((x[..., :64], w), {"stride": 2, "scale": scale, "activation": "relu", "dtype": np.uint8}),
+        ((x[..., :64], w), {"nodata": 7}),
+        ((x[:, :1, :, :64].astype(np.uint8), w), {"scale": scale, "dtype": np.float32}),
+        ((np.broadcast_to(x[:, :, :1, :64], (2, 9, 300, 64)), w), {"dtype": np.int64}),
+    ]
+    for operands, keywords in cases:
+        assert _api.plan(*operands, **keywords)["unit"], keywords
+        got = c1x1.conv(*operands, **keywords)
+        np.testing.assert_array_equal(
+            got, without(lambda a=operands, k=keywords: c1x1.conv(*a, **k))
+        )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_bytes_are_the_same_with_any_number_of_threads(unit, layout, rng):
+    x, w = any_bytes(rng, (3000, 192), "uint8"), any_bytes(rng, (192, 96), "int8")
+    want = x.astype(int) @ w.astype(int)
+    for threads in (1, 2, 3, 8):
+        np.testing.assert_array_equal(multiply(x, w, layout, threads=threads), want)
 
 
 # ---- accuracy ------------------------------------------------------------------------------------
@@ -333,6 +415,12 @@ def test_the_choice():
         assert unit_for(3136, 64, 256, layout, dtype=np.int32) is None
         for few in [(3136, 64, 3), (3136, 3, 64), (1, 64, 64), (10_000, 12, 12)]:
             assert unit_for(*few, layout) is None
+        for dtype, unit in [(np.int8, "x86_amx"), (np.uint8, "x86_amx"), (np.int16, None)]:
+            x = pixels(np.empty((784, 192), dtype), layout)
+            w = reference.weights_for(np.empty((192, 64), np.int8), layout)
+            machine = {"isa": "x86_amx"}
+            plan = _api.plan(x, w, layout=layout, dtype=np.int32, machine=machine)
+            assert plan["unit"] == unit, dtype
         for precision in ("high", "medium"):  # cheaper: where the highest pays, they do
             assert unit_for(784, 64, 64, layout, precision=precision) == "x86_amx"
 
@@ -351,9 +439,10 @@ def test_threads_do_not_choose(threads):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("k", [64, 1000, 4000])
 @pytest.mark.parametrize("n", [16, 100, 3000])
-def test_workspace_is_bounded(unit, k, n, layout):
+@pytest.mark.parametrize("dtype", [np.float32, np.int8])
+def test_workspace_is_bounded(unit, dtype, k, n, layout):
     """1 MiB a thread and the weights that are cut for the call."""
-    x, w = pixels(np.empty((5000, k), np.float32), layout), np.empty((k, n), np.float32)
+    x, w = pixels(np.empty((5000, k), dtype), layout), np.empty((k, n), dtype)
     plan = _api.plan(
         x, reference.weights_for(w, layout), layout=layout, machine={"isa": unit, "threads": 1}
     )
@@ -367,6 +456,11 @@ def test_explain_tells_of_the_unit(unit, rng):
     assert f"Matrix unit of {unit}" in told
     assert "3 pieces of bfloat16, each of w into 3" in told
     assert "Matrix unit" not in str(c1x1.explain(x, w, pixel=7, reproducible=True))
+    x, w = any_bytes(rng, (400, 100), "uint8"), any_bytes(rng, (100, 50), "int8")
+    told = str(c1x1.explain(x, w, pixel=7))
+    assert f"Matrix unit of {unit}" in told
+    assert "byte by byte" in told
+    assert "bfloat16" not in told
 
 
 def test_emulation_runs_only_where_it_is_named():
@@ -404,7 +498,7 @@ def test_instructions(tmp_path):
         ROOT / "tests/amx",
     ]
     sources = {
-        CORE / "kernels/x86_amx.c": ["-O3", "-mavx2", "-mfma", "-mamx-tile", "-mamx-bf16"],
+        CORE / "kernels/x86_amx.c": ["-O3", "-mavx2", "-mfma", *AMX],
         CORE / "kernels/scalar.c": [],
         ROOT / "tests/amx/trap.c": [],
         ROOT / "tests/amx/check.c": [],

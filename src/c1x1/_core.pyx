@@ -35,7 +35,8 @@ cdef extern from "c1x1.h" nogil:
         int compute, role, a, b, order, finisher, takes_bytes, is_direct, is_gathered, fetches_c, sums_wait
         unsigned mr, nr, chains
         const c1x1_isa *unit
-        unsigned a_pieces, b_pieces
+        unsigned a_pieces, b_pieces, factor
+        int reads_x
         size_t m, n, k, mc, nc, kc, matrix_kc, piece, outer, m_blocks, n_blocks, grain
         int threads
     ctypedef struct c1x1_span:
@@ -307,10 +308,11 @@ cdef dict describe_plan(c1x1_problem *problem, object machine, int threads):
         "fetches_c": bool(plan.fetches_c),
         "sums_wait": bool(plan.sums_wait),
         "mr": plan.mr, "nr": plan.nr, "chains": plan.chains,
-        "factor": c1x1_pack_factor(plan.compute),
+        "factor": plan.factor,
         "m": plan.m, "n": plan.n, "k": plan.k,
         "unit": None if plan.unit == NULL else plan.unit.name.decode(),
         "a_pieces": plan.a_pieces, "b_pieces": plan.b_pieces, "matrix_kc": plan.matrix_kc,
+        "reads_x": bool(plan.reads_x),
         "mc": plan.mc, "nc": plan.nc, "kc": plan.kc, "piece": plan.piece,
         "outer": plan.outer, "grain": plan.grain,
         "blocks": c1x1_plan_blocks(&plan),

@@ -150,6 +150,9 @@ cdef class Pointwise:
     def __call__(self, x, out=None, residual=None, stride=None, nodata=None, threads=None):
         """What `conv` gives for `x` and this layer's weights and arguments, bit for bit.
 
+        On a CPU with a matrix unit, float32 images of few pixels may use it with packed weights and not with
+        plain ones, so that there only ``reproducible=True`` promises the same bits.
+
         Parameters
         ----------
         x : array_like

@@ -76,6 +76,11 @@ def tell_plan(call: Call) -> list[str]:
 def _tell_unit(plan: dict[str, Any], pixels_are_columns: bool) -> list[str]:
     if not plan["unit"]:
         return []
+    if plan["compute"] == "int32":
+        return [
+            f"  Matrix unit of {plan['unit']}: it multiplies all blocks, 32 x 32 at a time,",
+            "    byte by byte, each sum exact in int32; the kernel above has nothing left to do.",
+        ]
     pieces = [plan["a_pieces"], plan["b_pieces"]]
     x, w = reversed(pieces) if pixels_are_columns else pieces
     return [
@@ -100,6 +105,8 @@ def _loading(call: Call, name: str, source: str) -> str:
     dtype = call.x.real.dtype if name == "pixels" else call.w.real.dtype
     if call.plan["factor"] > 1:
         return ", their channels in pairs of int16"
+    if call.plan["unit"] and call.plan["compute"] == "int32":
+        return ", their bytes in the order of the unit's tiles"
     if dtype != call.plan["compute"]:
         return f", converted on the way from {dtype} to {call.plan['compute']}"
     return ""

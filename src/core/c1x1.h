@@ -199,7 +199,8 @@ enum {
     C1X1_HAS_AVX512 = 1 << 2, /* F, BW, DQ, VL and the OS saves the state */
     C1X1_HAS_NEON = 1 << 3,
     C1X1_HAS_F16C = 1 << 4,
-    C1X1_HAS_AMX = 1 << 5, /* tiles of bfloat16 and the OS saves them; asks for permission first */
+    C1X1_HAS_AMX = 1
+        << 5, /* tiles of bfloat16 and int8, and the OS saves them; asks for permission first */
     C1X1_ON_REQUEST = 1 << 6 /* no CPU's: a row that runs only when it is named */
 };
 
@@ -308,7 +309,9 @@ typedef struct c1x1_plan {
         *unit; /* whose matrix unit multiplies, or NULL. What that cannot do is left
                   to the tiles of `isa`. */
     unsigned a_pieces, b_pieces; /* that a matrix unit multiplies */
-    size_t m, n, k; /* of one outer step; k in elements, which may hold two channels each */
+    int reads_x;                 /* it reads pixels where they lie, whole tiles of bytes */
+    unsigned factor;             /* channels in an element of an operand */
+    size_t m, n, k;              /* of one outer step; k in elements */
     size_t mc, nc, kc;
     size_t matrix_kc;                 /* of k, that the matrix unit takes at once */
     size_t piece;                     /* of k, summed from zero: a function of k alone */

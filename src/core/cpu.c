@@ -27,7 +27,7 @@ enum {
     LEAF7_EBX_AVX512BW = 1u << 30
 };
 #define LEAF7_EBX_AVX512VL (1u << 31)
-#define LEAF7_EDX_AMX (1u << 22 | 1u << 24) /* bfloat16, tiles */
+#define LEAF7_EDX_AMX (1u << 22 | 1u << 24 | 1u << 25) /* bfloat16, tiles, int8 */
 #define XCR0_AVX 0x6u      /* SSE and AVX state */
 #define XCR0_AVX512 0xe6u  /* and opmask, upper halves, upper registers */
 #define XCR0_AMX 0x60000u  /* tile configuration and data */

@@ -90,6 +90,9 @@ c1x1_status c1x1_run_begin(c1x1_run_state *run, const c1x1_problem *problem,
 
 static c1x1_loader loader_of(const c1x1_plan *plan, c1x1_dtype from) {
     const c1x1_compute to = plan->compute;
+    if (plan->unit && to == C1X1_COMPUTE_INT32) /* which takes bytes as they are */
+        return (c1x1_loader){
+            .load = {c1x1_load_bytes, c1x1_load_bytes}, .size = 1, .packed_size = 1};
     const int is_plain = from == c1x1_compute_dtype(to);
     return (c1x1_loader){
         .load = {c1x1_find_load(from, to, C1X1_ALONG), c1x1_find_load(from, to, C1X1_ACROSS)},
@@ -120,7 +123,7 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
                 .load_w = loader_of(plan, p->w_dtype),
                 .store = storer_of(plan, c1x1_finish_dtype(p), p->out_dtype),
                 .size = c1x1_dtype_size(c1x1_compute_dtype(plan->compute)),
-                .factor = c1x1_pack_factor(plan->compute),
+                .factor = plan->factor,
                 .finish_size = c1x1_dtype_size(c1x1_compute_dtype(c1x1_finish_dtype(p))),
                 .blocks = c1x1_plan_blocks(plan),
                 .tasks = c1x1_plan_tasks(plan),

@@ -1,6 +1,6 @@
-/* matrix.c - a block on a matrix unit: operands are cut into pieces of bfloat16, multiplied, and checked.
+/* matrix.c - a block on a matrix unit: operands are cut into pieces, multiplied, and checked.
  *
- * The unit knows no NaN, no infinity that is right, and no subnormal number. So the range of every 32
+ * Bytes are exact. The unit of bfloat16 knows no NaN, no infinity that is right, and no subnormal number. So the range of every 32
  * rows and of every 32 columns is noted while they are cut; results of a pair that does not fit are
  * computed again by the tiles of the plan's ISA. Rows and columns are counted from the first of an outer
  * step, whatever the blocks, so that threads change nothing. */
@@ -18,6 +18,10 @@ typedef struct {
 } pieces;
 
 static size_t panels_of(size_t count) { return divide_up(count, EDGE); }
+
+static const c1x1_matrix_kernels *unit_of(const c1x1_plan *plan) {
+    return plan->unit->matrix[plan->compute];
+}
 
 /* Where one side comes from: count rows (columns) from `first` of the outer step on. */
 typedef struct {
@@ -46,7 +50,6 @@ static void find_source(const worker *w, const block *t, const side *q, size_t f
                         char *stage, c1x1_split *split) {
     const shared *s = w->s;
     const c1x1_problem *p = s->problem;
-    const ptrdiff_t size = (ptrdiff_t)s->size;
     const char *from;
     ptrdiff_t along, across; /* bytes from one of k, one row (column), to the next */
     if (q->are_pixels) {
@@ -60,12 +63,12 @@ static void find_source(const worker *w, const block *t, const side *q, size_t f
         across = p->w_out;
     }
     if (q->source == C1X1_IN_PLACE) {
-        split->source = (const float *)(const void *)from;
-        split->ld = (q->are_rows ? across : along) / size;
+        split->source = from;
+        split->ld = (q->are_rows ? across : along) / (ptrdiff_t)unit_of(s->plan)->size;
         return;
     }
-    split->source = (const float *)(void *)stage;
-    split->ld = q->are_rows ? (ptrdiff_t)(w->s->plan->matrix_kc + C1X1_MATRIX_K / 2) : EDGE;
+    split->source = stage;
+    split->ld = q->are_rows ? (ptrdiff_t)(w->s->plan->matrix_kc + EDGE / 2) : EDGE;
     if (q->are_pixels) {
         c1x1_load_pixels(s, t, first, split->count, k0, split->k, stage, split->ld, q->are_rows);
         return;
@@ -80,7 +83,7 @@ static void find_source(const worker *w, const block *t, const side *q, size_t f
 static void cut(const worker *w, const block *t, const side *q, size_t k0, size_t k,
                 size_t panel_bytes, char *to) {
     const c1x1_plan *plan = w->s->plan;
-    const c1x1_matrix_kernels *unit = plan->unit->matrix;
+    const c1x1_matrix_kernels *unit = unit_of(plan);
     char *stage = q->to + panels_of(q->are_rows ? plan->mc : plan->nc) * panel_bytes;
     for (size_t i = 0; i < q->count; i += EDGE, to += panel_bytes) {
         c1x1_split split = {.count = smaller(EDGE, q->count - i),
@@ -100,7 +103,12 @@ static void forget_ranges(const side *q) {
 /* Pixels, k at a time. */
 static pieces find_pixels(worker *w, const block *t, const side *q, size_t k0, size_t k) {
     const c1x1_plan *plan = w->s->plan;
-    const size_t panel_bytes = c1x1_matrix_bytes(plan->matrix_kc, q->count_of_pieces);
+    if (plan->reads_x) {
+        const segment g = c1x1_segment_at(w->s, q->first, q->count);
+        return (pieces){t->x + g.x + k0, (size_t)(EDGE * g.x_stride)};
+    }
+    const size_t panel_bytes =
+        c1x1_matrix_bytes(unit_of(plan), plan->matrix_kc, q->count_of_pieces);
     const pieces found = {q->to, panel_bytes};
     if (plan->matrix_kc >= plan->k && c1x1_holds_pixels(w, t, q->first, 0)) return found;
     if (k0 == 0) forget_ranges(q);
@@ -112,7 +120,8 @@ static pieces find_pixels(worker *w, const block *t, const side *q, size_t k0, s
 static pieces find_weights(worker *w, const block *t, const side *q) {
     const shared *s = w->s;
     const c1x1_problem *p = s->problem;
-    const size_t panel_bytes = c1x1_matrix_bytes(s->plan->k, q->count_of_pieces);
+    const c1x1_matrix_kernels *unit = unit_of(s->plan);
+    const size_t panel_bytes = c1x1_matrix_bytes(unit, s->plan->k, q->count_of_pieces);
     if (q->source == C1X1_PREPACKED) {
         const c1x1_pieces *packed = p->packed->pieces;
         const size_t group = (size_t)(p->w_group ? (t->w - p->w) / p->w_group : 0);
@@ -126,7 +135,7 @@ static pieces find_weights(worker *w, const block *t, const side *q) {
     const size_t kc = s->plan->matrix_kc;
     for (size_t k0 = 0; k0 < s->plan->k; k0 += kc)
         cut(w, t, q, k0, smaller(kc, s->plan->k - k0), panel_bytes,
-            q->to + c1x1_matrix_bytes(k0, q->count_of_pieces));
+            q->to + c1x1_matrix_bytes(unit, k0, q->count_of_pieces));
     return (pieces){q->to, panel_bytes};
 }
 
@@ -151,7 +160,8 @@ static void settle(worker *w, const block *t, const side *a, const side *b, char
     const ptrdiff_t size = (ptrdiff_t)s->size;
     const size_t rows = smaller(EDGE, t->m - i);
     char *at = c + (ptrdiff_t)i * ldc * size;
-    for (size_t j = 0; j < t->n; j += EDGE) {
+    const int is_checked = s->plan->compute == C1X1_COMPUTE_FLOAT32;
+    for (size_t j = 0; is_checked && j < t->n; j += EDGE) {
         if (fits(&a->ranges[i / EDGE], &b->ranges[j / EDGE])) continue;
         block part = *t;
         part.m0 += i;
@@ -163,8 +173,12 @@ static void settle(worker *w, const block *t, const side *a, const side *b, char
     if (s->finish && s->plan->is_direct) c1x1_finish_rows(s, t, i, rows, 0, t->n, at, ldc);
 }
 
+static int is_signed(c1x1_dtype dtype) { return dtype == C1X1_INT8; }
+
 void c1x1_multiply_matrix(worker *w, const block *t, char *c, ptrdiff_t ldc) {
     const c1x1_plan *plan = w->s->plan;
+    const c1x1_problem *p = w->s->problem;
+    const c1x1_matrix_kernels *unit = unit_of(plan);
     const ptrdiff_t row = ldc * (ptrdiff_t)w->s->size;
     const side a = side_a(w, t), b = side_b(w, t);
     const int pixels_are_n = c1x1_pixels_are_n(plan->role);
@@ -172,7 +186,9 @@ void c1x1_multiply_matrix(worker *w, const block *t, char *c, ptrdiff_t ldc) {
     const size_t m_panels = panels_of(t->m), n_panels = panels_of(t->n);
     const size_t last_n = t->n - (n_panels - 1) * EDGE;
     /* Long sums are as exact as those of the tiles only if they are cut as those are (decision 0002). */
-    const int is_exact = w->s->problem->precision == C1X1_HIGHEST;
+    const int is_cut_short =
+        plan->compute == C1X1_COMPUTE_FLOAT32 && w->s->problem->precision == C1X1_HIGHEST;
+    const segment run = c1x1_segment_at(w->s, pixels_are_n ? t->n0 : t->m0, 1);
     for (size_t k0 = 0; k0 < plan->k; k0 += plan->matrix_kc) {
         const size_t k = smaller(plan->matrix_kc, plan->k - k0);
         const pieces pixels = find_pixels(w, t, pixels_are_n ? &b : &a, k0, k);
@@ -180,16 +196,20 @@ void c1x1_multiply_matrix(worker *w, const block *t, char *c, ptrdiff_t ldc) {
                      right = pixels_are_n ? pixels : weights;
         const char *from_a = left.base, *from_b = right.base;
         if (pixels_are_n)
-            from_a += c1x1_matrix_bytes(k0, plan->a_pieces);
+            from_a += c1x1_matrix_bytes(unit, k0, plan->a_pieces);
         else
-            from_b += c1x1_matrix_bytes(k0, plan->b_pieces);
+            from_b += c1x1_matrix_bytes(unit, k0, plan->b_pieces);
         c1x1_matrix_block q = {.k = k,
                                .ldc = ldc,
                                .a_pieces = plan->a_pieces,
                                .b_pieces = plan->b_pieces,
-                               .start = k0 == 0    ? C1X1_ZERO
-                                        : is_exact ? C1X1_ADD
-                                                   : C1X1_CONTINUE,
+                               .a_is_signed = is_signed(pixels_are_n ? p->w_dtype : p->x_dtype),
+                               .b_is_signed = is_signed(pixels_are_n ? p->x_dtype : p->w_dtype),
+                               .a_row = plan->reads_x ? run.x_stride : C1X1_MATRIX_ROW,
+                               .a_step = plan->reads_x ? C1X1_MATRIX_BYTES : 2 * C1X1_MATRIX_TILE,
+                               .start = k0 == 0        ? C1X1_ZERO
+                                        : is_cut_short ? C1X1_ADD
+                                                       : C1X1_CONTINUE,
                                .next_b = right.panel_bytes};
         const int goes_along = plan->order == C1X1_ROWS_OUTSIDE;
         for (size_t j = 0; j < (goes_along ? 1 : n_panels); j++) {
@@ -201,8 +221,8 @@ void c1x1_multiply_matrix(worker *w, const block *t, char *c, ptrdiff_t ldc) {
             for (size_t i = 0; i < m_panels; i++) {
                 q.m = smaller(EDGE, t->m - i * EDGE);
                 q.a = from_a + i * left.panel_bytes;
-                q.c = (float *)(void *)(c + (ptrdiff_t)(i * EDGE) * row) + j * EDGE;
-                plan->unit->matrix->multiply(&q);
+                q.c = c + (ptrdiff_t)(i * EDGE) * row + j * EDGE * w->s->size;
+                unit->multiply(&q);
             }
         }
     }

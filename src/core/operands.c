@@ -70,7 +70,8 @@ void c1x1_load_pixels(const shared *s, const block *t, size_t first, size_t coun
         const char *from = t->x + g.x + c1x1_channel_at(s, k0, p->x_channel);
         const c1x1_copy rows = {g.count, channels, g.x_stride, p->x_channel, ld};
         const c1x1_copy columns = {channels, g.count, p->x_channel, g.x_stride, ld};
-        const ptrdiff_t at = (ptrdiff_t)done * (as_rows ? ld : 1) * (ptrdiff_t)s->size;
+        const ptrdiff_t at =
+            (ptrdiff_t)done * (as_rows ? ld : 1) * (ptrdiff_t)s->load_x.packed_size;
         if (p->table)
             look_up(s, to + at, from, as_rows ? &rows : &columns, t->group * p->c_in + k0, as_rows);
         else

@@ -100,6 +100,11 @@ DEFINE_LOAD(UINT8, "uint8", uint8_t, int32_t, i32)
 DEFINE_LOAD(INT16, "int16", int16_t, int32_t, i32)
 DEFINE_LOAD(UINT16, "uint16", uint16_t, int32_t, i32)
 
+DEFINE_LOAD(UINT8, "uint8", uint8_t, uint8_t, u8)
+void c1x1_load_bytes(void *packed, const char *source, const c1x1_copy *copy) {
+    load_UINT8_u8(packed, source, copy);
+}
+
 #define STORE16(p, value)                        \
     do {                                         \
         const int16_t value_ = (int16_t)(value); \

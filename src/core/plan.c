@@ -331,6 +331,7 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     plan->m = pixels_are_m ? run : p->c_out;
     plan->n = pixels_are_m ? p->c_out : run;
     plan->k = v.k;
+    plan->factor = (unsigned)c1x1_pack_factor(p->compute);
     plan->outer = v.pixels / run * p->groups;
     plan->threads = choose_threads(&v, thread_limit);
     choose_k(&v, machine, c.x_in_place, plan);

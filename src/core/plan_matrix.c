@@ -1,20 +1,25 @@
 /* plan_matrix.c - whether a matrix unit multiplies, and its blocks.
  *
- * The choice depends on the operands' shapes and dtypes alone, never on threads or memory, so that the
- * same call gives the same bits. Constants: decision 0012. */
+ * The choice depends on the operands' shapes, strides and dtypes, and on whether weights were cut before,
+ * never on threads, addresses or memory: the same call gives the same bits. Bytes give the same bits
+ * whoever multiplies them. Constants: decision 0012. */
 #include "plan.h"
 
 static const double RESULT_PASS = 0.1;       /* cycles per result, for every block of k */
 static const double STREAM_BYTES = 8;        /* per cycle, of weights beyond L2 */
 static const size_t L1_PIECES = 30 << 10;    /* bytes of a panel for one block of k */
 static const size_t PIXELS_OF_PASS = 256;    /* that share one pass over weights beyond L2 */
-static const size_t PIXELS_ALONG = 128;      /* of planes, which are read in runs */
+static const size_t PIXELS_ALONG = 128;      /* of planes, which are read in runs, or not cut */
 static const size_t CUT_WEIGHTS = 768 << 10; /* bytes that each thread may cut for one call */
 static const size_t FEWEST = 16;             /* channels in or out, and pixels, worth a tile */
 
 enum { EDGE = C1X1_MATRIX_EDGE };
 
-/* Pieces of bfloat16 that hold every bit of a value. */
+static const c1x1_matrix_kernels *unit_of(const c1x1_isa *isa, const c1x1_problem *p) {
+    return isa->matrix[p->compute];
+}
+
+/* Pieces of bfloat16 that hold every bit of a value; a byte is one of its own kind. */
 static unsigned exact_pieces(c1x1_dtype dtype) {
     switch (dtype) {
     case C1X1_BOOL:
@@ -56,37 +61,59 @@ static unsigned products(unsigned a, unsigned b) {
 
 static const c1x1_pieces *cut_before(const c1x1_problem *p, const c1x1_isa *unit, c1x1_role role) {
     const c1x1_pieces *pieces = p->packed ? p->packed->pieces : NULL;
-    const int fits = pieces && pieces->kernels == unit->matrix && pieces->count == w_pieces(p) &&
-                     pieces->are_rows == c1x1_pixels_are_n(role) && p->packed->c_in == p->c_in &&
-                     p->packed->c_out == p->c_out;
+    const int fits = pieces && pieces->kernels == unit_of(unit, p) &&
+                     pieces->count == w_pieces(p) && pieces->are_rows == c1x1_pixels_are_n(role) &&
+                     p->packed->c_in == p->c_in && p->packed->c_out == p->c_out;
     return fits ? pieces : NULL;
 }
 
 /* Output channels whose weights are cut for a call and kept: all of k. */
-static size_t channels_at_once(const c1x1_problem *p) {
-    const size_t panel = c1x1_matrix_bytes(p->c_in, w_pieces(p));
+static size_t channels_at_once(const c1x1_problem *p, const c1x1_matrix_kernels *unit) {
+    const size_t panel = c1x1_matrix_bytes(unit, p->c_in, w_pieces(p));
     return larger(CUT_WEIGHTS / panel, 1) * EDGE;
 }
 
-static size_t block_of_k(size_t k, unsigned pieces) {
-    const size_t fits =
-        L1_PIECES / (EDGE * pieces * sizeof(uint16_t)) / C1X1_MATRIX_K * C1X1_MATRIX_K;
-    return round_up(divide_up(k, divide_up(k, fits)), C1X1_MATRIX_K);
+static size_t block_of_k(const c1x1_matrix_kernels *unit, size_t k, unsigned pieces) {
+    const size_t fits = L1_PIECES / (EDGE * pieces * C1X1_MATRIX_ROW / unit->k) / unit->k * unit->k;
+    return round_up(divide_up(k, divide_up(k, fits)), unit->k);
 }
 
+static int is_byte(c1x1_dtype dtype) { return c1x1_dtype_size(dtype) == 1; }
+
 int c1x1_matrix_suits(const c1x1_problem *p) {
-    return p->compute == C1X1_COMPUTE_FLOAT32 && !p->is_reproducible && p->c_in >= FEWEST &&
-           p->c_out >= FEWEST;
+    const int is_known = p->compute == C1X1_COMPUTE_INT32
+                             ? is_byte(p->x_dtype) && is_byte(p->w_dtype)
+                             : p->compute == C1X1_COMPUTE_FLOAT32 && !p->is_reproducible;
+    return is_known && p->c_in >= FEWEST && p->c_out >= FEWEST;
+}
+
+static int pixels_in_place(const c1x1_view *v, const c1x1_choice *c) {
+    const c1x1_problem *p = v->problem;
+    if (p->compute == C1X1_COMPUTE_FLOAT32) return c->x_in_place;
+    return !c->is_gathered && p->dims > 0 &&
+           (c1x1_pixels_are_n(c->role) ? p->dim[p->dims - 1].x_stride : p->x_channel) == 1;
+}
+
+/* Bytes that fill whole tiles as they lie: nothing beside them is read. */
+static int reads_pixels(const c1x1_view *v, const c1x1_choice *c) {
+    return v->problem->compute == C1X1_COMPUTE_INT32 && !c1x1_pixels_are_n(c->role) &&
+           pixels_in_place(v, c) && v->problem->c_in % C1X1_MATRIX_BYTES == 0;
+}
+
+static int weights_in_place(const c1x1_view *v, const c1x1_choice *c) {
+    const c1x1_problem *p = v->problem;
+    const ptrdiff_t along = c1x1_pixels_are_n(c->role) ? p->w_in : p->w_out;
+    if (p->compute == C1X1_COMPUTE_INT32) return along == 1;
+    return c1x1_w_is_native(v) && c1x1_is_unit(along, v->size);
 }
 
 int c1x1_matrix_wins(const c1x1_view *v, const c1x1_choice *c, const c1x1_machine *machine) {
     const c1x1_problem *p = v->problem;
-    const c1x1_isa *unit = machine->isa;
-    if (!unit->matrix || !c1x1_matrix_suits(p) || p->overlap != C1X1_APART) return 0;
+    const c1x1_matrix_kernels *unit = unit_of(machine->isa, p);
+    if (!unit || !c1x1_matrix_suits(p) || p->overlap != C1X1_APART) return 0;
     if (v->pixels < FEWEST) return 0;
-    const c1x1_matrix_kernels *kernels = unit->matrix;
-    const int is_cut = cut_before(p, unit, c->role) != NULL;
-    const size_t panel = c1x1_matrix_bytes(p->c_in, w_pieces(p));
+    const int is_cut = cut_before(p, machine->isa, c->role) != NULL;
+    const size_t panel = c1x1_matrix_bytes(unit, p->c_in, w_pieces(p));
     if (!is_cut && panel > CUT_WEIGHTS) return 0;
     const int pixels_are_n = c1x1_pixels_are_n(c->role);
     const double pixels = (double)v->pixels, k = (double)p->c_in, channels = (double)p->c_out;
@@ -94,15 +121,14 @@ int c1x1_matrix_wins(const c1x1_view *v, const c1x1_choice *c, const c1x1_machin
     const double m = pixels_are_n ? channels : pixels;
     const size_t run = pixels_are_n ? (c->is_gathered ? v->pixels : v->run) : p->c_out;
     const double n = (double)round_up(run, EDGE / 2) * (pixels_are_n ? pixels / (double)run : 1);
-    const double tiles =
-        m / (EDGE / 2) * n / (EDGE / 2) * (double)divide_up(p->c_in, C1X1_MATRIX_K);
-    const double n_blocks = is_cut ? 1 : (double)divide_up(p->c_out, channels_at_once(p));
-    const double k_blocks = (double)divide_up(p->c_in, block_of_k(p->c_in, x_pieces(p)));
+    const double tiles = m / (EDGE / 2) * n / (EDGE / 2) * (double)divide_up(p->c_in, unit->k);
+    const double n_blocks = is_cut ? 1 : (double)divide_up(p->c_out, channels_at_once(p, unit));
+    const double k_blocks = (double)divide_up(p->c_in, block_of_k(unit, p->c_in, x_pieces(p)));
     const double bytes = (double)panel * (double)divide_up(p->c_out, EDGE);
-    double cost = tiles * products(x_pieces(p), w_pieces(p)) * kernels->cycles_per_product +
-                  pixels * k * kernels->cycles_per_split * n_blocks +
+    double cost = tiles * products(x_pieces(p), w_pieces(p)) * unit->cycles_per_product +
                   pixels * channels * RESULT_PASS * k_blocks;
-    if (!is_cut) cost += k * channels * kernels->cycles_per_split;
+    if (!reads_pixels(v, c)) cost += pixels * k * unit->cycles_per_split * n_blocks;
+    if (!is_cut) cost += k * channels * unit->cycles_per_split;
     if (!c->is_direct) cost += pixels * channels * C1X1_COPY_STRIDED;
     if (bytes > (double)machine->l2_bytes)
         cost += bytes / STREAM_BYTES *
@@ -113,9 +139,9 @@ int c1x1_matrix_wins(const c1x1_view *v, const c1x1_choice *c, const c1x1_machin
 /* Pixels of a block: a panel of them stays in L1 while all weights pass, or where those lie beyond L2
  * the other way round. */
 static size_t pixels_of_block(const c1x1_plan *plan, int is_streamed, size_t pixels) {
-    size_t want = is_streamed                     ? PIXELS_OF_PASS
-                  : c1x1_pixels_are_n(plan->role) ? PIXELS_ALONG
-                                                  : EDGE;
+    size_t want = is_streamed                                      ? PIXELS_OF_PASS
+                  : c1x1_pixels_are_n(plan->role) || plan->reads_x ? PIXELS_ALONG
+                                                                   : EDGE;
     const size_t channels = c1x1_pixels_are_n(plan->role) ? plan->mc : plan->nc;
     const size_t share =
         plan->threads > 1 ? pixels * plan->outer / (2 * (size_t)plan->threads) : want;
@@ -127,24 +153,26 @@ static size_t pixels_of_block(const c1x1_plan *plan, int is_streamed, size_t pix
 void c1x1_plan_matrix(const c1x1_view *v, const c1x1_choice *c, const c1x1_machine *machine,
                       c1x1_plan *plan) {
     const c1x1_problem *p = v->problem;
+    const c1x1_matrix_kernels *unit = unit_of(machine->isa, p);
     const int pixels_are_n = c1x1_pixels_are_n(plan->role);
     const int is_cut = cut_before(p, machine->isa, plan->role) != NULL;
-    const int w_in_place =
-        c1x1_w_is_native(v) && c1x1_is_unit(pixels_are_n ? p->w_in : p->w_out, v->size);
-    const c1x1_source weights = is_cut       ? C1X1_PREPACKED
-                                : w_in_place ? C1X1_IN_PLACE
-                                             : C1X1_PACK_BLOCK;
-    const c1x1_source pixels = c->x_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
-    size_t channels = is_cut ? p->c_out : channels_at_once(p);
+    const c1x1_source weights = is_cut                   ? C1X1_PREPACKED
+                                : weights_in_place(v, c) ? C1X1_IN_PLACE
+                                                         : C1X1_PACK_BLOCK;
+    const c1x1_source pixels = pixels_in_place(v, c) ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
+    size_t channels = is_cut ? p->c_out : channels_at_once(p, unit);
     if (!plan->is_direct) channels = smaller(channels, 1024);
     plan->unit = machine->isa;
+    plan->factor = 1;
+    plan->k = p->c_in;
+    plan->reads_x = reads_pixels(v, c);
     plan->a = pixels_are_n ? weights : pixels;
     plan->b = pixels_are_n ? pixels : weights;
     plan->a_pieces = pixels_are_n ? w_pieces(p) : x_pieces(p);
     plan->b_pieces = pixels_are_n ? x_pieces(p) : w_pieces(p);
-    plan->matrix_kc = block_of_k(p->c_in, x_pieces(p));
-    const size_t weight_bytes =
-        c1x1_matrix_bytes(p->c_in, w_pieces(p)) * divide_up(smaller(channels, p->c_out), EDGE);
+    plan->matrix_kc = block_of_k(unit, p->c_in, x_pieces(p));
+    const size_t weight_bytes = c1x1_matrix_bytes(unit, p->c_in, w_pieces(p)) *
+                                divide_up(smaller(channels, p->c_out), EDGE);
     const int is_streamed = weight_bytes > machine->l2_bytes / 4 * 3;
     size_t *channel_block = pixels_are_n ? &plan->mc : &plan->nc;
     size_t *pixel_block = pixels_are_n ? &plan->nc : &plan->mc;
@@ -155,18 +183,22 @@ void c1x1_plan_matrix(const c1x1_view *v, const c1x1_choice *c, const c1x1_machi
 }
 
 void c1x1_size_matrix(c1x1_plan *plan) {
+    const c1x1_matrix_kernels *unit = plan->unit->matrix[plan->compute];
     const size_t line = C1X1_LINE;
-    const size_t stage = (plan->matrix_kc + EDGE) * EDGE * sizeof(float);
-    const size_t tiles = EDGE * (plan->kc + 2 * C1X1_CHAINS) * sizeof(float);
+    const size_t stage = (plan->matrix_kc + EDGE) * EDGE * unit->size;
+    const int is_checked = plan->compute == C1X1_COMPUTE_FLOAT32;
+    const size_t tiles = is_checked ? EDGE * (plan->kc + 2 * C1X1_CHAINS) * sizeof(float) : 0;
+    const size_t panel = is_checked ? plan->kc * plan->nr * sizeof(float) : 0;
     const int pixels_are_n = c1x1_pixels_are_n(plan->role);
     const size_t a_k = pixels_are_n ? plan->k : plan->matrix_kc;
     const size_t b_k = pixels_are_n ? plan->matrix_kc : plan->k;
-    const size_t a = divide_up(plan->mc, EDGE) * c1x1_matrix_bytes(a_k, plan->a_pieces) + stage;
-    const size_t b = divide_up(plan->nc, EDGE) * c1x1_matrix_bytes(b_k, plan->b_pieces) + stage;
-    plan->a_bytes = round_up(larger(plan->a == C1X1_PREPACKED ? 0 : a, tiles), line);
-    plan->b_bytes = round_up(
-        larger(plan->b == C1X1_PREPACKED ? 0 : b, tiles + plan->kc * plan->nr * sizeof(float)),
-        line);
+    const size_t a =
+        divide_up(plan->mc, EDGE) * c1x1_matrix_bytes(unit, a_k, plan->a_pieces) + stage;
+    const size_t b =
+        divide_up(plan->nc, EDGE) * c1x1_matrix_bytes(unit, b_k, plan->b_pieces) + stage;
+    const int holds_a = plan->a != C1X1_PREPACKED && !plan->reads_x;
+    plan->a_bytes = round_up(larger(holds_a ? a : 0, tiles), line);
+    plan->b_bytes = round_up(larger(plan->b == C1X1_PREPACKED ? 0 : b, tiles + panel), line);
     plan->tile_bytes =
         plan->is_direct ? 0 : round_up(plan->mc * c1x1_plan_tile_row(plan) * sizeof(float), line);
     plan->range_bytes = round_up(

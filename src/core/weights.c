@@ -26,10 +26,10 @@ void c1x1_release(void *p) {
 static c1x1_pieces *cut_weights(const c1x1_problem *p, const c1x1_matrix_kernels *unit,
                                 int are_rows, unsigned count) {
     const size_t panels = divide_up(p->c_out, C1X1_MATRIX_EDGE), all = panels * p->groups;
-    const size_t panel_bytes = c1x1_matrix_bytes(p->c_in, count);
+    const size_t panel_bytes = c1x1_matrix_bytes(unit, p->c_in, count);
     const size_t head = round_up(sizeof(c1x1_pieces), C1X1_LINE);
     const size_t ranges = round_up(all * sizeof(c1x1_range), C1X1_LINE);
-    const size_t stage = C1X1_MATRIX_EDGE * (p->c_in + C1X1_MATRIX_K) * sizeof(float);
+    const size_t stage = C1X1_MATRIX_EDGE * (p->c_in + unit->k) * unit->size;
     char *memory = c1x1_allocate(head + ranges + all * panel_bytes);
     char *rows = c1x1_allocate(stage);
     if (!memory || !rows) {
@@ -45,7 +45,8 @@ static c1x1_pieces *cut_weights(const c1x1_problem *p, const c1x1_matrix_kernels
                               .panels = panels,
                               .range = (c1x1_range *)(void *)(memory + head),
                               .data = memory + head + ranges};
-    const c1x1_load_fn load = c1x1_find_load(p->w_dtype, p->compute, C1X1_ALONG);
+    const c1x1_load_fn load =
+        unit->size == 1 ? c1x1_load_bytes : c1x1_find_load(p->w_dtype, p->compute, C1X1_ALONG);
     const ptrdiff_t ld = are_rows ? (ptrdiff_t)p->c_in : C1X1_MATRIX_EDGE;
     for (size_t i = 0; i < all; i++) {
         const size_t first = i % panels * C1X1_MATRIX_EDGE,
@@ -58,7 +59,7 @@ static c1x1_pieces *cut_weights(const c1x1_problem *p, const c1x1_matrix_kernels
         cut_once->range[i] = (c1x1_range){UINT32_MAX, 0};
         const c1x1_split split = {.count = n,
                                   .k = p->c_in,
-                                  .source = (const float *)(void *)rows,
+                                  .source = rows,
                                   .ld = ld,
                                   .to = cut_once->data + i * panel_bytes,
                                   .pieces = count,
@@ -87,7 +88,7 @@ c1x1_status c1x1_pack_weights(const c1x1_problem *p, const c1x1_machine *machine
     weights->panels = c1x1_allocate(weights->bytes ? weights->bytes : 1);
     if (!weights->panels) return C1X1_NO_MEMORY;
     memset(weights->panels, 0, weights->bytes);
-    const c1x1_matrix_kernels *unit = machine->isa->matrix;
+    const c1x1_matrix_kernels *unit = machine->isa->matrix[p->compute];
     if (unit && c1x1_matrix_suits(p)) {
         const unsigned count = c1x1_matrix_pieces(p->w_dtype, p->precision);
         weights->pieces = cut_weights(p, unit, is_planar, count);

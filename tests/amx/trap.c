@@ -2,7 +2,7 @@
  *
  * Each raises SIGILL; the handler decodes it, does in plain C what Intel's manual says, and goes on
  * behind it. So a program built for AMX runs its own instructions, slowly, on any x86-64 Linux.
- * Tiles of bfloat16 only: LDTILECFG, TILERELEASE, TILEZERO, TILELOADD, TILESTORED, TDPBF16PS. */
+ * LDTILECFG, TILERELEASE, TILEZERO, TILELOADD, TILESTORED, TDPBF16PS, TDPB[SU][SU]D. */
 #define _GNU_SOURCE
 #include "trap.h"
 
@@ -46,11 +46,32 @@ static float half_at(const unsigned char *at) {
     return flush(v);
 }
 
-/* The products of even and of odd elements apart, then both, then what the tile holds. */
-static void multiply(int c, int a, int b) {
+static void must_fit(int c, int a, int b) {
     if (config.rows[c] == 0 || config.rows[a] != config.rows[c] ||
         config.row_bytes[b] != config.row_bytes[c] || config.rows[b] * 4 != config.row_bytes[a])
-        refuse("TDPBF16PS of tiles whose sizes do not fit");
+        refuse("a product of tiles whose sizes do not fit");
+    if (c == a || c == b || a == b) refuse("a product of tiles that are not three");
+}
+
+/* Four products of bytes to each int32, which wraps. */
+static void multiply_bytes(int c, int a, int b, int a_is_signed, int b_is_signed) {
+    must_fit(c, a, b);
+    for (int m = 0; m < config.rows[c]; m++)
+        for (int n = 0; n < config.row_bytes[c] / 4; n++) {
+            uint32_t sum;
+            memcpy(&sum, tile[c][m] + 4 * n, sizeof sum);
+            for (int k = 0; k < config.row_bytes[a]; k++) {
+                const unsigned char u = tile[a][m][k], v = tile[b][k / 4][4 * n + k % 4];
+                sum += (uint32_t)((a_is_signed ? (signed char)u : u) *
+                                  (b_is_signed ? (signed char)v : v));
+            }
+            memcpy(tile[c][m] + 4 * n, &sum, sizeof sum);
+        }
+}
+
+/* The products of even and of odd elements apart, then both, then what the tile holds. */
+static void multiply(int c, int a, int b) {
+    must_fit(c, a, b);
     for (int m = 0; m < config.rows[c]; m++)
         for (int n = 0; n < config.row_bytes[c] / 4; n++) {
             float sum[2] = {0, 0}, all;
@@ -150,6 +171,8 @@ static void handle(int signal_number, siginfo_t *info, void *context) {
         move(reg, memory, stride, 1);
     else if (opcode == 0x5c && prefix == 2 && !memory)
         multiply(reg, rm, third);
+    else if (opcode == 0x5e && !memory) /* none: uu, 66: us, F3: su, F2: ss */
+        multiply_bytes(reg, rm, third, prefix >= 2, prefix == 1 || prefix == 3);
     else
         refuse("an instruction of AMX that is not emulated");
     amx_trapped++;

@@ -163,16 +163,13 @@ static inline size_t c1x1_panel_columns(const c1x1_kernels *kernels, size_t nr, 
 /* ---- matrix units ----------------------------------------------------------------------------- */
 
 enum {
-    C1X1_MATRIX_EDGE = 32, /* rows and columns of a block of results, in two tiles each */
-    C1X1_MATRIX_K = 32,    /* of k, that a tile holds */
+    C1X1_MATRIX_EDGE = 32,   /* rows and columns of a block of results, in two tiles each */
+    C1X1_MATRIX_HALVES = 32, /* of k, that a tile holds: bfloat16 */
+    C1X1_MATRIX_BYTES = 64,  /* int8 or uint8 */
     C1X1_MATRIX_PIECES = 3,
+    C1X1_MATRIX_ROW = 64,   /* bytes of a tile's row */
     C1X1_MATRIX_TILE = 1024 /* bytes */
 };
-
-/* Bytes of the pieces of C1X1_MATRIX_EDGE rows or columns. */
-static inline size_t c1x1_matrix_bytes(size_t k, unsigned pieces) {
-    return (k + C1X1_MATRIX_K - 1) / C1X1_MATRIX_K * pieces * 2 * C1X1_MATRIX_TILE;
-}
 
 /* Absolute values, as the bits of float32: those of zeros do not count. */
 typedef struct {
@@ -181,31 +178,43 @@ typedef struct {
 
 typedef struct {
     size_t count, k; /* rows or columns, at most C1X1_MATRIX_EDGE */
-    const float *source;
+    const void *source;
     ptrdiff_t ld; /* elements from row to row of the source */
     void *to;
     unsigned pieces;
-    c1x1_range *range; /* is widened */
+    c1x1_range *range; /* is widened; bytes have none */
 } c1x1_split;
 
 typedef struct {
     size_t m, n, k; /* m and n of one block, at most C1X1_MATRIX_EDGE */
     const void *a, *b;
-    float *c;
+    ptrdiff_t a_row,
+        a_step; /* bytes from row to row of a tile, from tile to tile along k: of bytes,
+                   which may lie in the caller's array */
+    void *c;    /* float32, or int32 of bytes */
     ptrdiff_t ldc;
     unsigned a_pieces, b_pieces;
-    c1x1_start start;      /* as of a tile: ADD sums from zero first */
-    size_t more;           /* blocks to the right, all full but the last */
-    size_t last_n, next_b; /* columns of that, bytes from a b to the next */
+    int a_is_signed, b_is_signed; /* bytes */
+    c1x1_start start;             /* as of a tile: ADD sums from zero first */
+    size_t more;                  /* blocks to the right, all full but the last */
+    size_t last_n, next_b;        /* columns of that, bytes from a b to the next */
 } c1x1_matrix_block;
 
+/* A unit that multiplies pieces of bfloat16 (C1X1_COMPUTE_FLOAT32) or bytes (C1X1_COMPUTE_INT32). */
 typedef struct {
+    size_t k;    /* that a tile holds: C1X1_MATRIX_HALVES or C1X1_MATRIX_BYTES */
+    size_t size; /* bytes of an element before it is cut: float32, or a byte */
     void (*split_rows)(const c1x1_split *split);    /* rows lie along k */
     void (*split_columns)(const c1x1_split *split); /* rows lie across k */
     void (*multiply)(const c1x1_matrix_block *block);
     double cycles_per_product; /* of two tiles; for the plan's cost */
-    double cycles_per_split;   /* of one float32 */
+    double cycles_per_split;   /* of one element */
 } c1x1_matrix_kernels;
+
+/* Bytes of the pieces of C1X1_MATRIX_EDGE rows or columns. */
+static inline size_t c1x1_matrix_bytes(const c1x1_matrix_kernels *unit, size_t k, unsigned pieces) {
+    return (k + unit->k - 1) / unit->k * pieces * 2 * C1X1_MATRIX_TILE;
+}
 
 /* Weights cut into pieces, panel after panel of C1X1_MATRIX_EDGE output channels, group after group. */
 typedef struct c1x1_pieces {
@@ -235,11 +244,11 @@ typedef struct c1x1_pieces {
 typedef struct c1x1_isa {
     const char *name; /* also the value of C1X1_ISA */
     const char *description;
-    unsigned needs;                                  /* C1X1_HAS_... */
-    const c1x1_kernels *kernels[C1X1_COMPUTE_COUNT]; /* NULL: the next ISA below serves it */
-    const c1x1_matrix_kernels *matrix;               /* or NULL */
-    const c1x1_converters *converters;               /* or NULL */
-    const c1x1_bytes *bytes;                         /* or NULL */
+    unsigned needs;                                        /* C1X1_HAS_... */
+    const c1x1_kernels *kernels[C1X1_COMPUTE_COUNT];       /* NULL: the next ISA below serves it */
+    const c1x1_matrix_kernels *matrix[C1X1_COMPUTE_COUNT]; /* or NULL */
+    const c1x1_converters *converters;                     /* or NULL */
+    const c1x1_bytes *bytes;                               /* or NULL */
 } c1x1_isa;
 
 /* registry.c: best ISA first, ends with the one that every machine runs. */

@@ -103,6 +103,7 @@ static const c1x1_kernels scalar_pairs = {.vl = VL,
                                               NAME(finishes)};
 
 #include "matrix_split.inc"
+#include "matrix_bytes.inc"
 #include "matrix_emulated.inc"
 
 extern const c1x1_isa c1x1_isa_scalar, c1x1_isa_scalar_unfused;
@@ -125,5 +126,5 @@ const c1x1_isa c1x1_isa_emulated_amx = {
     .description = "plain C, with the matrix unit of AMX emulated: for tests",
     .needs = C1X1_HAS_FMA | C1X1_ON_REQUEST,
     .kernels = {&scalar_float32, &scalar_float64, &scalar_int64, &scalar_pairs},
-    .matrix = &emulated_matrix,
+    .matrix = {[C1X1_COMPUTE_FLOAT32] = &emulated_matrix, [C1X1_COMPUTE_INT32] = &emulated_bytes},
 };

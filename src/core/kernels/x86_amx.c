@@ -1,14 +1,15 @@
-/* x86_amx.c - float32 on the bfloat16 matrix unit of AMX.
+/* x86_amx.c - the matrix units of AMX: float32 in pieces of bfloat16, and bytes.
  *
  *              j = 0..15    16..31
  *   i = 0..15   [tmm0]      [tmm1]      per product of pieces: a in tmm4 and tmm5, b in tmm6 and
  *   i = 16..31  [tmm2]      [tmm3]      tmm7, four TDPs of 16 cycles; pieces are loaded again only
- *                                       where they changed: 14 loads for 24 TDPs of three by three
+ *                                       where they changed: 14 loads for 24 TDPs of three by three;
+ *                                       bytes are one piece, of which a may lie in the caller's array
  *
  * A block of at most 16 rows (columns) leaves out the lower (right) tiles. Tiles are configured for the
  * block's rows and columns when it is entered, so that exactly those of c are read and written, and
  * released when it is left: nothing remains in the caller's state. Everything else is plain C in
- * matrix_split.inc; the other kernels are those of x86_avx512. */
+ * matrix_split.inc and matrix_bytes.inc; the other kernels are those of x86_avx512. */
 #include "kernel.h"
 
 #include <immintrin.h>
@@ -18,6 +19,7 @@
 #define matrix_min(a, b) ((c1x1_words)_mm512_min_epu32((__m512i)(a), (__m512i)(b)))
 #endif
 #include "matrix_split.inc"
+#include "matrix_bytes.inc"
 
 typedef struct {
     uint8_t palette, start_row, reserved[14];
@@ -41,7 +43,7 @@ static void amx_configure(size_t m, size_t n) {
     _tile_loadconfig(&config);
 }
 
-/* One product of pieces of C1X1_MATRIX_K of k. All conditions are known when it is compiled. */
+/* One product of pieces of C1X1_MATRIX_HALVES of k. All conditions are known when it is compiled. */
 #define AMX_PRODUCT(x, y)                                                   \
     if (held_a != (x)) {                                                    \
         const char *from = a + (x) * 2 * C1X1_MATRIX_TILE;                  \
@@ -95,7 +97,7 @@ static void amx_add(const c1x1_matrix_block *t, size_t n, const float *sums, flo
         } else {                                                                                  \
             AMX_EACH(AMX_ZERO)                                                                    \
         }                                                                                         \
-        for (size_t p = 0; p < t->k; p += C1X1_MATRIX_K) {                                        \
+        for (size_t p = 0; p < t->k; p += C1X1_MATRIX_HALVES) {                                        \
             int held_a = -1, held_b = -1;                                                         \
             C1X1_PRODUCTS_##A##_##B(AMX_PRODUCT) a += A * 2 * C1X1_MATRIX_TILE;                   \
             b += B * 2 * C1X1_MATRIX_TILE;                                                        \
@@ -104,7 +106,7 @@ static void amx_add(const c1x1_matrix_block *t, size_t n, const float *sums, flo
         if (adds) amx_add(t, n, sums, to);                                                        \
     }                                                                                             \
     static void amx_block_of_##A##_##B(const c1x1_matrix_block *t, size_t n, const char *b,       \
-                                       float *c) {                                                \
+                                       void *c) {                                                \
         if (t->m > TILE_ROWS && n > LANES)                                                        \
             amx_block_##A##_##B(t, n, b, c, 1, 1);                                                   \
         else if (t->m > TILE_ROWS)                                                                \
@@ -116,17 +118,17 @@ static void amx_add(const c1x1_matrix_block *t, size_t n, const float *sums, flo
     }
 C1X1_FOR_EACH_PIECES(AMX_BLOCK)
 
-typedef void (*amx_block_fn)(const c1x1_matrix_block *t, size_t n, const char *b, float *c);
+typedef void (*amx_block_fn)(const c1x1_matrix_block *t, size_t n, const char *b, void *c);
 #define AMX_ENTRY(A, B) [A - 1][B - 1] = amx_block_of_##A##_##B,
 static const amx_block_fn amx_blocks[C1X1_MATRIX_PIECES][C1X1_MATRIX_PIECES] = {
     C1X1_FOR_EACH_PIECES(AMX_ENTRY)};
 
-static void amx_multiply(const c1x1_matrix_block *t) {
-    const amx_block_fn block = amx_blocks[t->a_pieces - 1][t->b_pieces - 1];
+/* All blocks of a row of them. */
+static void amx_multiply_by(const c1x1_matrix_block *t, amx_block_fn block) {
     const char *b = t->b;
-    float *c = t->c;
+    char *c = t->c;
     size_t configured = 0;
-    for (size_t i = 0; i <= t->more; i++, b += t->next_b, c += t->n) {
+    for (size_t i = 0; i <= t->more; i++, b += t->next_b, c += t->n * sizeof(float)) {
         const size_t n = i < t->more ? t->n : t->last_n;
         if (n != configured) amx_configure(t->m, n);
         configured = n;
@@ -135,7 +137,13 @@ static void amx_multiply(const c1x1_matrix_block *t) {
     _tile_release();
 }
 
+static void amx_multiply(const c1x1_matrix_block *t) {
+    amx_multiply_by(t, amx_blocks[t->a_pieces - 1][t->b_pieces - 1]);
+}
+
 static const c1x1_matrix_kernels amx_matrix = {
+    .k = C1X1_MATRIX_HALVES,
+    .size = sizeof(float),
     .split_rows = split_rows,
     .split_columns = split_columns,
     .multiply = amx_multiply,
@@ -143,11 +151,68 @@ static const c1x1_matrix_kernels amx_matrix = {
     .cycles_per_split = C1X1_AMX_SPLIT_CYCLES,
 };
 
+/* Bytes: A and B say which side is signed; TDPBSSD and its like keep sums in int32, which wrap. */
+#define AMX_BYTES_SIDE(NAME, DP)                                                                    \
+    SPLIT_INLINE void amx_bytes_##NAME(const c1x1_matrix_block *t, const char *b, int32_t *c,       \
+                                       const int has_below, const int has_right) {                  \
+        const char *a = t->a;                                                                       \
+        const ptrdiff_t ldc = t->ldc, row = t->a_row;                                               \
+        if (t->start == C1X1_ZERO) {                                                                \
+            AMX_EACH(AMX_ZERO)                                                                      \
+        } else {                                                                                    \
+            AMX_EACH(AMX_LOAD)                                                                      \
+        }                                                                                           \
+        for (size_t p = 0; p < t->k; p += C1X1_MATRIX_BYTES) {                                      \
+            _tile_loadd(4, a, row);                                                                 \
+            _tile_loadd(6, b, C1X1_MATRIX_ROW);                                                     \
+            DP(0, 4, 6);                                                                            \
+            if (has_right) _tile_loadd(7, b + C1X1_MATRIX_TILE, C1X1_MATRIX_ROW);                   \
+            if (has_right) DP(1, 4, 7);                                                             \
+            if (has_below) _tile_loadd(5, a + TILE_ROWS * row, row);                                \
+            if (has_below) DP(2, 5, 6);                                                             \
+            if (has_below && has_right) DP(3, 5, 7);                                                \
+            a += t->a_step;                                                                         \
+            b += 2 * C1X1_MATRIX_TILE;                                                              \
+        }                                                                                           \
+        AMX_EACH(AMX_STORE)                                                                         \
+    }                                                                                               \
+    static void amx_bytes_block_##NAME(const c1x1_matrix_block *t, size_t n, const char *b,         \
+                                       void *c) {                                                   \
+        if (t->m > TILE_ROWS && n > LANES)                                                          \
+            amx_bytes_##NAME(t, b, c, 1, 1);                                                        \
+        else if (t->m > TILE_ROWS)                                                                  \
+            amx_bytes_##NAME(t, b, c, 1, 0);                                                        \
+        else if (n > LANES)                                                                         \
+            amx_bytes_##NAME(t, b, c, 0, 1);                                                        \
+        else                                                                                        \
+            amx_bytes_##NAME(t, b, c, 0, 0);                                                        \
+    }
+AMX_BYTES_SIDE(uu, _tile_dpbuud)
+AMX_BYTES_SIDE(us, _tile_dpbusd)
+AMX_BYTES_SIDE(su, _tile_dpbsud)
+AMX_BYTES_SIDE(ss, _tile_dpbssd)
+
+static void amx_multiply_bytes(const c1x1_matrix_block *t) {
+    static const amx_block_fn blocks[2][2] = {{amx_bytes_block_uu, amx_bytes_block_us},
+                                              {amx_bytes_block_su, amx_bytes_block_ss}};
+    amx_multiply_by(t, blocks[t->a_is_signed][t->b_is_signed]);
+}
+
+static const c1x1_matrix_kernels amx_bytes = {
+    .k = C1X1_MATRIX_BYTES,
+    .size = 1,
+    .split_rows = bytes_rows,
+    .split_columns = bytes_columns,
+    .multiply = amx_multiply_bytes,
+    .cycles_per_product = C1X1_AMX_PRODUCT_CYCLES,
+    .cycles_per_split = C1X1_AMX_MOVE_CYCLES,
+};
+
 extern const c1x1_isa c1x1_isa_x86_amx;
 const c1x1_isa c1x1_isa_x86_amx = {
     .name = "x86_amx",
-    .description = "x86-64 with AVX-512 and the bfloat16 tiles of AMX",
+    .description = "x86-64 with AVX-512 and the tiles of AMX: bfloat16 and bytes",
     .needs = C1X1_HAS_FMA | C1X1_HAS_AVX2 | C1X1_HAS_AVX512 | C1X1_HAS_AMX,
-    .kernels = {NULL, NULL, NULL},
-    .matrix = &amx_matrix,
+    .kernels = {NULL, NULL, NULL, NULL},
+    .matrix = {[C1X1_COMPUTE_FLOAT32] = &amx_matrix, [C1X1_COMPUTE_INT32] = &amx_bytes},
 };
