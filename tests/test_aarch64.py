@@ -60,6 +60,7 @@ def test_neon_has_the_bits_of_scalar(on_arm):
     counts = re.findall(r"^(\w+): (\d+) (\w+)$", on_arm, re.MULTILINE)
     kinds = ["tiles", "dots", "chains", "folds", "packs", "smalls"]
     assert [(isa, kind) for isa, _, kind in counts] == [
+        ("arm_neon_dot", "bytes"),
         *[("arm_neon", kind) for kind in kinds * 2],
         *[("arm_neon", kind) for kind in ("tiles", "dots", "smalls")],
         ("all", "problems"),

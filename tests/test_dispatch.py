@@ -13,6 +13,8 @@ from c1x1 import _core
 FMA, OSXSAVE, AVX, F16C = 1 << 12, 1 << 27, 1 << 28, 1 << 29
 AVX2, F, DQ, BW, VL = 1 << 5, 1 << 16, 1 << 17, 1 << 30, 1 << 31
 CD, IFMA = 1 << 28, 1 << 21
+VNNI_512 = 1 << 11  # leaf 7, ECX
+VNNI_256 = 1 << 4  # leaf 7, subleaf 1, EAX
 TILES = 1 << 22 | 1 << 24 | 1 << 25  # leaf 7, EDX: bfloat16, tiles, int8
 SSE_AVX, OPMASK_ZMM = 0x6, 0xE0
 YMM, ZMM = SSE_AVX | 1, SSE_AVX | OPMASK_ZMM | 1
@@ -69,7 +71,41 @@ CPUS = {
         1 << 24 | 1 << 22,
         ["FMA", "AVX2", "F16C", "AVX-512"],
     ),
-    "Zen 4": (MODERN, AVX2 | SERVER | IFMA, ZMM | 0x200, ["FMA", "AVX2", "F16C", "AVX-512"]),
+    "Zen 4": (
+        MODERN,
+        AVX2 | SERVER | IFMA,
+        ZMM | 0x200,
+        0,
+        VNNI_512,
+        ["FMA", "AVX2", "F16C", "AVX-512", "AVX512-VNNI"],
+    ),
+    "Zen 5": (
+        MODERN,
+        AVX2 | SERVER | IFMA,
+        ZMM | 0x200,
+        0,
+        VNNI_512,
+        VNNI_256,
+        ["FMA", "AVX2", "F16C", "AVX-VNNI", "AVX-512", "AVX512-VNNI"],
+    ),
+    "Alder Lake": (
+        MODERN,
+        AVX2,
+        YMM | 0x200,
+        0,
+        0,
+        VNNI_256,
+        ["FMA", "AVX2", "F16C", "AVX-VNNI"],
+    ),
+    "Ice Lake, OS without AVX-512": (
+        MODERN,
+        AVX2 | SERVER | IFMA,
+        YMM,
+        0,
+        VNNI_512,
+        ["FMA", "AVX2", "F16C"],
+    ),
+    "Alder Lake, OS saves only SSE": (MODERN, AVX2, 3, 0, 0, VNNI_256, []),
     "Skylake-X, OS without AVX-512": (MODERN, AVX2 | SERVER, YMM, ["FMA", "AVX2", "F16C"]),
     "Skylake-X, OS without upper registers": (
         MODERN,

@@ -3,7 +3,7 @@ always; bytes on one of bytes are exact.
 
 AMX is emulated bit by bit (the row `emulated_amx` of the registry), so all of this runs on any CPU;
 where a CPU has AMX, on that too. The instructions of the AMX kernels themselves are run by
-tests/amx, on a CPU without AMX by a handler that decodes them.
+tests/units, on a CPU without AMX by a handler that decodes them.
 """
 
 from __future__ import annotations
@@ -28,16 +28,27 @@ CORE = ROOT / "src/core"
 EDGE = 32  # rows and columns that the unit takes at once
 
 rows = {name: missing for name, _, missing in _core.isas()}
-UNITS = ["emulated_amx"]
-UNITS += [
-    pytest.param(
-        "x86_amx",
-        marks=pytest.mark.skipif(
-            bool(rows["x86_amx"]), reason=f"x86_amx: this CPU lacks {', '.join(rows['x86_amx'])}"
-        ),
-    )
-    for _ in range("x86_amx" in rows)
-]
+
+
+def units(emulated, isas):
+    """Rows of the registry to run: those emulated, and those that this build and this CPU have."""
+    return [*emulated] + [
+        pytest.param(
+            isa,
+            marks=pytest.mark.skipif(
+                bool(rows[isa]), reason=f"{isa}: this CPU lacks {', '.join(rows[isa])}"
+            ),
+        )
+        for isa in isas
+        if isa in rows
+    ]
+
+
+UNITS = units(["emulated_amx"], ["x86_amx"])
+BYTE_UNITS = units(
+    ["emulated_amx", "emulated_vnni", "emulated_dot"],
+    ["x86_amx", "x86_avx512_vnni", "x86_avx_vnni", "arm_neon_dot"],
+)
 PLAIN = "scalar"
 LAYOUTS = ["WC", "CW"]
 AMX = ["-mamx-tile", "-mamx-bf16", "-mamx-int8"]
@@ -47,6 +58,14 @@ pytestmark = pytest.mark.skipif("C1X1_ISA" in os.environ, reason="names the ISAs
 
 @pytest.fixture(params=UNITS)
 def unit(request):
+    before = _core.machine()["isa"]
+    _core.select_isa(request.param)
+    yield request.param
+    _core.select_isa(before)
+
+
+@pytest.fixture(params=BYTE_UNITS)
+def byte_unit(request):
     before = _core.machine()["isa"]
     _core.select_isa(request.param)
     yield request.param
@@ -170,7 +189,7 @@ def any_bytes(rng, shape, dtype):
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("w_dtype", BYTES)
 @pytest.mark.parametrize("x_dtype", BYTES)
-def test_bytes_are_exact_on_every_tail(unit, x_dtype, w_dtype, layout, rng):
+def test_bytes_are_exact_on_every_tail(byte_unit, x_dtype, w_dtype, layout, rng):
     for p, k, n in [(130, 16, 16), (65, 63, 17), (97, 64, 33), (300, 65, 32), (48, 130, 47),
                     (40, 1100, 20), (33, 1024, 16)]:  # fmt: skip
         x, w = any_bytes(rng, (p, k), x_dtype), any_bytes(rng, (k, n), w_dtype)
@@ -183,7 +202,7 @@ def test_bytes_are_exact_on_every_tail(unit, x_dtype, w_dtype, layout, rng):
         np.testing.assert_array_equal(results(got, layout), want)
 
 
-def test_bytes_at_their_limits_do_not_saturate(unit):
+def test_bytes_at_their_limits_do_not_saturate(byte_unit):
     for x_value, w_value in [(-128, -128), (-128, 127), (127, 127)]:
         x, w = np.full((64, 512), x_value, np.int8), np.full((512, 48), w_value, np.int8)
         assert (multiply(x, w) == 512 * x_value * w_value).all()
@@ -191,9 +210,13 @@ def test_bytes_at_their_limits_do_not_saturate(unit):
     assert (multiply(x, w) == 512 * 255 * -128).all()
 
 
-def test_bytes_that_fill_tiles_are_read_where_they_lie(unit, rng):
-    """And nothing beside them: the image ends where its memory does, and has gaps."""
-    for k, reads in [(64, True), (192, True), (96, False)]:
+def test_bytes_that_fill_tiles_are_read_where_they_lie(byte_unit, rng):
+    """And nothing beside them: the image ends where its memory does, and has gaps.
+
+    Not where the unit takes operands of two signs, and bytes of the image change theirs on the way.
+    """
+    as_they_are = byte_unit in ("emulated_amx", "x86_amx", "emulated_dot", "arm_neon_dot")
+    for k, reads in [(64, as_they_are), (192, as_they_are), (96, False)]:
         x, w = any_bytes(rng, (20, 21, k), "int8"), any_bytes(rng, (k, 40), "int8")
         want = x.astype(int) @ w.astype(int)
         wide = np.full((20, 21, k + 13), 77, np.int8)
@@ -205,7 +228,7 @@ def test_bytes_that_fill_tiles_are_read_where_they_lie(unit, rng):
             np.testing.assert_array_equal(c1x1.conv(image, w), flipped)
 
 
-def test_bytes_with_everything_that_may_follow_or_precede(unit, rng):
+def test_bytes_with_everything_that_may_follow_or_precede(byte_unit, rng):
     x, w = any_bytes(rng, (2, 9, 14, 128), "int8"), any_bytes(rng, (64, 64), "int8")
     bias, scale = whole(rng, 64, -9, 9, np.int32), np.full(64, 2.0**-9)
     residual = whole(rng, (2, 9, 14, 64), -50, 50, np.int8)
@@ -229,7 +252,7 @@ def test_bytes_with_everything_that_may_follow_or_precede(unit, rng):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_bytes_are_the_same_with_any_number_of_threads(unit, layout, rng):
+def test_bytes_are_the_same_with_any_number_of_threads(byte_unit, layout, rng):
     x, w = any_bytes(rng, (3000, 192), "uint8"), any_bytes(rng, (192, 96), "int8")
     want = x.astype(int) @ w.astype(int)
     for threads in (1, 2, 3, 8):
@@ -458,8 +481,7 @@ def test_explain_tells_of_the_unit(unit, rng):
     assert "Matrix unit" not in str(c1x1.explain(x, w, pixel=7, reproducible=True))
     x, w = any_bytes(rng, (400, 100), "uint8"), any_bytes(rng, (100, 50), "int8")
     told = str(c1x1.explain(x, w, pixel=7))
-    assert f"Matrix unit of {unit}" in told
-    assert "byte by byte" in told
+    assert f"Bytes are multiplied by {unit}" in told
     assert "bfloat16" not in told
 
 
@@ -485,7 +507,7 @@ def test_emulation_runs_only_where_it_is_named():
     sys.platform != "linux" or platform.machine() != "x86_64", reason="x86-64 Linux only"
 )
 def test_instructions(tmp_path):
-    """The AMX kernels' own machine code, emulated where the CPU lacks AMX."""
+    """The kernels' own machine code, emulated where the CPU lacks AMX or AVX-VNNI."""
     if not shutil.which("gcc"):
         pytest.skip("gcc is not installed")
     flags = [
@@ -495,20 +517,23 @@ def test_instructions(tmp_path):
         "-Wno-psabi",
         f"-I{CORE}",
         "-I",
-        ROOT / "tests/amx",
+        ROOT / "tests/units",
     ]
     sources = {
         CORE / "kernels/x86_amx.c": ["-O3", "-mavx2", "-mfma", *AMX],
+        CORE / "kernels/x86_avx_vnni.c": ["-O3", "-mavx2", "-mfma", "-mavxvnni"],
+        CORE / "kernels/emulated.c": [],
         CORE / "kernels/scalar.c": [],
-        ROOT / "tests/amx/trap.c": [],
-        ROOT / "tests/amx/check.c": [],
+        ROOT / "tests/units/trap.c": [],
+        ROOT / "tests/units/dots.c": [],
+        ROOT / "tests/units/check.c": ["-I", ROOT / "tests/core"],
     }
     objects = [tmp_path / f"{source.stem}.o" for source in sources]
 
     def build(arguments):
         done = subprocess.run(["gcc", *arguments], capture_output=True, text=True, check=False)
-        if "-mamx" in done.stderr:
-            pytest.skip("this gcc does not know AMX")
+        if "-mamx" in done.stderr or "-mavxvnni" in done.stderr:
+            pytest.skip("this gcc does not know AMX or AVX-VNNI")
         assert done.returncode == 0, done.stderr
 
     jobs = zip(sources.items(), objects, strict=True)

@@ -22,7 +22,7 @@ cdef extern from "c1x1.h" nogil:
         const char *description
         unsigned needs
     ctypedef struct c1x1_cpuid:
-        unsigned int leaf1_ecx, leaf7_ebx, leaf7_edx
+        unsigned int leaf1_ecx, leaf7_ebx, leaf7_ecx, leaf7_edx, leaf7_1_eax
         unsigned long long xcr0
     ctypedef struct c1x1_machine:
         unsigned features
@@ -36,7 +36,7 @@ cdef extern from "c1x1.h" nogil:
         unsigned mr, nr, chains
         const c1x1_isa *unit
         unsigned a_pieces, b_pieces, factor
-        int reads_x
+        int reads_x, a_offset
         size_t m, n, k, mc, nc, kc, matrix_kc, piece, outer, m_blocks, n_blocks, grain
         int threads
     ctypedef struct c1x1_span:
@@ -84,7 +84,7 @@ cdef extern from "c1x1.h" nogil:
     const char *c1x1_openmp_name()
     const char *c1x1_compiler_name()
     int C1X1_HAS_FMA, C1X1_HAS_AVX2, C1X1_HAS_AVX512, C1X1_HAS_NEON, C1X1_HAS_F16C
-    int C1X1_HAS_AMX, C1X1_ON_REQUEST
+    int C1X1_HAS_AMX, C1X1_HAS_AVX512_VNNI, C1X1_HAS_AVX_VNNI, C1X1_HAS_DOT, C1X1_ON_REQUEST
 
 cdef extern from "threads.h" nogil:
     int c1x1_threads_from_quota(const char *quota, const char *period)
@@ -312,7 +312,7 @@ cdef dict describe_plan(c1x1_problem *problem, object machine, int threads):
         "m": plan.m, "n": plan.n, "k": plan.k,
         "unit": None if plan.unit == NULL else plan.unit.name.decode(),
         "a_pieces": plan.a_pieces, "b_pieces": plan.b_pieces, "matrix_kc": plan.matrix_kc,
-        "reads_x": bool(plan.reads_x),
+        "reads_x": bool(plan.reads_x), "a_offset": plan.a_offset,
         "mc": plan.mc, "nc": plan.nc, "kc": plan.kc, "piece": plan.piece,
         "outer": plan.outer, "grain": plan.grain,
         "blocks": c1x1_plan_blocks(&plan),
@@ -362,15 +362,16 @@ cdef PackedWeights pack(c1x1_problem *problem, bint is_planar):
 
 cdef list feature_names(unsigned features):
     return [name for bit, name in ((C1X1_HAS_FMA, "FMA"), (C1X1_HAS_AVX2, "AVX2"), (C1X1_HAS_F16C, "F16C"),
-                                   (C1X1_HAS_AVX512, "AVX-512"),
-                                   (C1X1_HAS_AMX, "AMX"), (C1X1_HAS_NEON, "NEON")) if features & bit]
+                                   (C1X1_HAS_AVX_VNNI, "AVX-VNNI"), (C1X1_HAS_AVX512, "AVX-512"),
+                                   (C1X1_HAS_AVX512_VNNI, "AVX512-VNNI"), (C1X1_HAS_AMX, "AMX"),
+                                   (C1X1_HAS_NEON, "NEON"), (C1X1_HAS_DOT, "DotProd")) if features & bit]
 
 
-def features_of(leaf1_ecx, leaf7_ebx, xcr0, leaf7_edx=0):
+def features_of(leaf1_ecx, leaf7_ebx, xcr0, leaf7_edx=0, leaf7_ecx=0, leaf7_1_eax=0):
     """Names of the CPU features that these CPUID words and XCR0 stand for."""
     cdef c1x1_cpuid cpuid
     cpuid.leaf1_ecx, cpuid.leaf7_ebx, cpuid.xcr0 = leaf1_ecx, leaf7_ebx, xcr0
-    cpuid.leaf7_edx = leaf7_edx
+    cpuid.leaf7_edx, cpuid.leaf7_ecx, cpuid.leaf7_1_eax = leaf7_edx, leaf7_ecx, leaf7_1_eax
     return feature_names(c1x1_features(&cpuid))
 
 

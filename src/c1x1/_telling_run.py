@@ -78,8 +78,8 @@ def _tell_unit(plan: dict[str, Any], pixels_are_columns: bool) -> list[str]:
         return []
     if plan["compute"] == "int32":
         return [
-            f"  Matrix unit of {plan['unit']}: it multiplies all blocks, 32 x 32 at a time,",
-            "    byte by byte, each sum exact in int32; the kernel above has nothing left to do.",
+            f"  Bytes are multiplied by {plan['unit']}: all blocks, 32 x 32 at a time, each sum",
+            "    exact in int32; the kernel above has nothing left to do.",
         ]
     pieces = [plan["a_pieces"], plan["b_pieces"]]
     x, w = reversed(pieces) if pixels_are_columns else pieces

@@ -201,12 +201,16 @@ enum {
     C1X1_HAS_F16C = 1 << 4,
     C1X1_HAS_AMX = 1
         << 5, /* tiles of bfloat16 and int8, and the OS saves them; asks for permission first */
-    C1X1_ON_REQUEST = 1 << 6 /* no CPU's: a row that runs only when it is named */
+    C1X1_HAS_AVX512_VNNI = 1 << 6,
+    C1X1_HAS_AVX_VNNI = 1 << 7,
+    C1X1_HAS_DOT = 1 << 8,   /* ARM's SDOT and UDOT */
+    C1X1_ON_REQUEST = 1 << 9 /* no CPU's: a row that runs only when it is named */
 };
 
 /* The CPUID words and XCR0 that decide; zero where a leaf does not exist. */
 typedef struct {
-    uint32_t leaf1_ecx, leaf7_ebx, leaf7_edx;
+    uint32_t leaf1_ecx, leaf7_ebx, leaf7_ecx, leaf7_edx;
+    uint32_t leaf7_1_eax; /* of subleaf 1 */
     uint64_t xcr0;
 } c1x1_cpuid;
 
@@ -308,10 +312,12 @@ typedef struct c1x1_plan {
     const struct c1x1_isa
         *unit; /* whose matrix unit multiplies, or NULL. What that cannot do is left
                   to the tiles of `isa`. */
-    unsigned a_pieces, b_pieces; /* that a matrix unit multiplies */
-    int reads_x;                 /* it reads pixels where they lie, whole tiles of bytes */
-    unsigned factor;             /* channels in an element of an operand */
-    size_t m, n, k;              /* of one outer step; k in elements */
+    unsigned a_pieces, b_pieces;  /* that a matrix unit multiplies */
+    int reads_x;                  /* it reads pixels where they lie, whole tiles of bytes */
+    int a_is_signed, b_is_signed; /* bytes, as it multiplies them */
+    int a_offset;    /* was added to those of a, whose signs it cannot multiply otherwise */
+    unsigned factor; /* channels in an element of an operand */
+    size_t m, n, k;  /* of one outer step; k in elements */
     size_t mc, nc, kc;
     size_t matrix_kc;                 /* of k, that the matrix unit takes at once */
     size_t piece;                     /* of k, summed from zero: a function of k alone */
@@ -335,6 +341,8 @@ unsigned c1x1_panel_width(const c1x1_machine *machine, c1x1_compute compute, siz
 /* Whether weights that are packed once are cut for a matrix unit too, and into how many pieces. */
 int c1x1_matrix_suits(const c1x1_problem *problem);
 unsigned c1x1_matrix_pieces(c1x1_dtype dtype, c1x1_precision precision);
+/* What is added to bytes of the a side for the byte unit of `isa`: 0, 128 or -128. */
+int c1x1_matrix_offset(const c1x1_problem *problem, const struct c1x1_isa *isa, int pixels_are_n);
 
 /* The length of the pieces that a sum over c_in channels is cut into. */
 size_t c1x1_sum_piece(size_t c_in);

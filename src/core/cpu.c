@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #ifdef __linux__
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
@@ -14,6 +15,17 @@
 #define IS_X86 1
 #else
 #define IS_X86 0
+#endif
+#if defined(__aarch64__) || defined(_M_ARM64)
+#define IS_ARM 1
+#ifdef __APPLE__
+#include <sys/sysctl.h>
+#endif
+#ifdef _WIN32
+#include <windows.h>
+#endif
+#else
+#define IS_ARM 0
 #endif
 
 enum {
@@ -27,6 +39,8 @@ enum {
     LEAF7_EBX_AVX512BW = 1u << 30
 };
 #define LEAF7_EBX_AVX512VL (1u << 31)
+#define LEAF7_ECX_AVX512_VNNI (1u << 11)
+#define LEAF7_1_EAX_AVX_VNNI (1u << 4)
 #define LEAF7_EDX_AMX (1u << 22 | 1u << 24 | 1u << 25) /* bfloat16, tiles, int8 */
 #define XCR0_AVX 0x6u      /* SSE and AVX state */
 #define XCR0_AVX512 0xe6u  /* and opmask, upper halves, upper registers */
@@ -44,6 +58,9 @@ unsigned c1x1_features(const c1x1_cpuid *id) {
     if (id->leaf7_ebx & LEAF7_EBX_AVX2) features |= C1X1_HAS_AVX2;
     if ((id->leaf7_ebx & avx512) == avx512 && (id->xcr0 & XCR0_AVX512) == XCR0_AVX512)
         features |= C1X1_HAS_AVX512;
+    if (features & C1X1_HAS_AVX512 && id->leaf7_ecx & LEAF7_ECX_AVX512_VNNI)
+        features |= C1X1_HAS_AVX512_VNNI;
+    if (id->leaf7_1_eax & LEAF7_1_EAX_AVX_VNNI) features |= C1X1_HAS_AVX_VNNI;
     if ((id->leaf7_edx & LEAF7_EDX_AMX) == LEAF7_EDX_AMX && (id->xcr0 & XCR0_AMX) == XCR0_AMX)
         features |= C1X1_HAS_AMX;
     return features;
@@ -70,6 +87,25 @@ static void read_caches(unsigned leaf, size_t *l1, size_t *l2) {
 }
 #endif
 
+#if IS_ARM
+/* SDOT and UDOT: since ARMv8.2, optional there. */
+static int has_dot(void) {
+#if defined(__linux__)
+    enum { HWCAP_ASIMD_DOT = 1 << 20 };
+    return (getauxval(AT_HWCAP) & HWCAP_ASIMD_DOT) != 0;
+#elif defined(__APPLE__)
+    int value = 0;
+    size_t size = sizeof value;
+    return sysctlbyname("hw.optional.arm.FEAT_DotProd", &value, &size, NULL, 0) == 0 && value;
+#elif defined(_WIN32)
+    enum { ARM_V82_DOT = 43 }; /* PF_ARM_V82_DP_INSTRUCTIONS_AVAILABLE */
+    return IsProcessorFeaturePresent(ARM_V82_DOT) != 0;
+#else
+    return 0;
+#endif
+}
+#endif
+
 void c1x1_cpu_read(unsigned *features, size_t *l1_bytes, size_t *l2_bytes) {
     *features = 0;
     *l1_bytes = 32 << 10;
@@ -79,8 +115,11 @@ void c1x1_cpu_read(unsigned *features, size_t *l1_bytes, size_t *l2_bytes) {
     c1x1_cpuid id = {0};
     if (__get_cpuid(1, &a, &b, &c, &d)) id.leaf1_ecx = c;
     if (__get_cpuid_count(7, 0, &a, &b, &c, &d)) {
+        const unsigned subleaves = a;
         id.leaf7_ebx = b;
+        id.leaf7_ecx = c;
         id.leaf7_edx = d;
+        if (subleaves > 0 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) id.leaf7_1_eax = a;
     }
     if (id.leaf1_ecx & LEAF1_ECX_OSXSAVE) id.xcr0 = read_xcr0();
     *features = c1x1_features(&id);
@@ -89,8 +128,9 @@ void c1x1_cpu_read(unsigned *features, size_t *l1_bytes, size_t *l2_bytes) {
     read_caches(is_amd ? 0x8000001du : 4u, l1_bytes, l2_bytes);
 #else
     *features = C1X1_HAS_FMA;
-#if defined(__aarch64__) || defined(_M_ARM64)
+#if IS_ARM
     *features |= C1X1_HAS_NEON; /* part of the base instruction set, as is FMA */
+    if (has_dot()) *features |= C1X1_HAS_DOT;
 #endif
 #endif
 }

@@ -28,6 +28,7 @@ typedef struct {
     size_t first, count;
     unsigned count_of_pieces;
     int are_pixels, are_rows; /* rows: the a side */
+    int is_flipped;           /* signed bytes become unsigned, or the other way round */
     c1x1_source source;
     char *to;
     c1x1_range *ranges;
@@ -35,14 +36,26 @@ typedef struct {
 
 static side side_a(const worker *w, const block *t) {
     const c1x1_plan *plan = w->s->plan;
-    return (side){t->m0, t->m,    plan->a_pieces, !c1x1_pixels_are_n(plan->role),
-                  1,     plan->a, w->a,           w->ranges};
+    return (side){.first = t->m0,
+                  .count = t->m,
+                  .count_of_pieces = plan->a_pieces,
+                  .are_pixels = !c1x1_pixels_are_n(plan->role),
+                  .are_rows = 1,
+                  .is_flipped = plan->a_offset != 0,
+                  .source = plan->a,
+                  .to = w->a,
+                  .ranges = w->ranges};
 }
 
 static side side_b(const worker *w, const block *t) {
     const c1x1_plan *plan = w->s->plan;
-    return (side){t->n0, t->n,    plan->b_pieces, c1x1_pixels_are_n(plan->role),
-                  0,     plan->b, w->b,           w->ranges + panels_of(plan->mc)};
+    return (side){.first = t->n0,
+                  .count = t->n,
+                  .count_of_pieces = plan->b_pieces,
+                  .are_pixels = c1x1_pixels_are_n(plan->role),
+                  .source = plan->b,
+                  .to = w->b,
+                  .ranges = w->ranges + panels_of(plan->mc)};
 }
 
 /* Rows (columns) `first` .. of a panel as the kernel reads them: in the caller's array, or loaded. */
@@ -90,6 +103,7 @@ static void cut(const worker *w, const block *t, const side *q, size_t k0, size_
                             .k = k,
                             .to = to,
                             .pieces = q->count_of_pieces,
+                            .is_flipped = q->is_flipped,
                             .range = &q->ranges[i / EDGE]};
         find_source(w, t, q, q->first + i, k0, stage, &split);
         (q->are_rows ? unit->split_rows : unit->split_columns)(&split);
@@ -173,11 +187,8 @@ static void settle(worker *w, const block *t, const side *a, const side *b, char
     if (s->finish && s->plan->is_direct) c1x1_finish_rows(s, t, i, rows, 0, t->n, at, ldc);
 }
 
-static int is_signed(c1x1_dtype dtype) { return dtype == C1X1_INT8; }
-
 void c1x1_multiply_matrix(worker *w, const block *t, char *c, ptrdiff_t ldc) {
     const c1x1_plan *plan = w->s->plan;
-    const c1x1_problem *p = w->s->problem;
     const c1x1_matrix_kernels *unit = unit_of(plan);
     const ptrdiff_t row = ldc * (ptrdiff_t)w->s->size;
     const side a = side_a(w, t), b = side_b(w, t);
@@ -203,8 +214,9 @@ void c1x1_multiply_matrix(worker *w, const block *t, char *c, ptrdiff_t ldc) {
                                .ldc = ldc,
                                .a_pieces = plan->a_pieces,
                                .b_pieces = plan->b_pieces,
-                               .a_is_signed = is_signed(pixels_are_n ? p->w_dtype : p->x_dtype),
-                               .b_is_signed = is_signed(pixels_are_n ? p->x_dtype : p->w_dtype),
+                               .a_is_signed = plan->a_is_signed,
+                               .b_is_signed = plan->b_is_signed,
+                               .a_offset = plan->a_offset,
                                .a_row = plan->reads_x ? run.x_stride : C1X1_MATRIX_ROW,
                                .a_step = plan->reads_x ? C1X1_MATRIX_BYTES : 2 * C1X1_MATRIX_TILE,
                                .start = k0 == 0        ? C1X1_ZERO

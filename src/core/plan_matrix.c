@@ -59,11 +59,30 @@ static unsigned products(unsigned a, unsigned b) {
     return counts[a][b];
 }
 
+static int is_signed(c1x1_dtype dtype) { return dtype == C1X1_INT8; }
+
+static c1x1_dtype dtype_of_a(const c1x1_problem *p, int pixels_are_n) {
+    return pixels_are_n ? p->w_dtype : p->x_dtype;
+}
+
+static c1x1_dtype dtype_of_b(const c1x1_problem *p, int pixels_are_n) {
+    return pixels_are_n ? p->x_dtype : p->w_dtype;
+}
+
+int c1x1_matrix_offset(const c1x1_problem *p, const c1x1_isa *isa, int pixels_are_n) {
+    const c1x1_signs signs = unit_of(isa, p)->signs;
+    const int a_is_signed = is_signed(dtype_of_a(p, pixels_are_n));
+    const int is_alike = a_is_signed == is_signed(dtype_of_b(p, pixels_are_n));
+    if (signs == C1X1_SIGNS_ANY || is_alike == (signs == C1X1_SIGNS_AGREE)) return 0;
+    return a_is_signed ? 128 : -128;
+}
+
 static const c1x1_pieces *cut_before(const c1x1_problem *p, const c1x1_isa *unit, c1x1_role role) {
     const c1x1_pieces *pieces = p->packed ? p->packed->pieces : NULL;
     const int fits = pieces && pieces->kernels == unit_of(unit, p) &&
                      pieces->count == w_pieces(p) && pieces->are_rows == c1x1_pixels_are_n(role) &&
-                     p->packed->c_in == p->c_in && p->packed->c_out == p->c_out;
+                     p->packed->c_in == p->c_in && p->packed->c_out == p->c_out &&
+                     (!pieces->are_rows || pieces->offset == c1x1_matrix_offset(p, unit, 1));
     return fits ? pieces : NULL;
 }
 
@@ -95,9 +114,11 @@ static int pixels_in_place(const c1x1_view *v, const c1x1_choice *c) {
 }
 
 /* Bytes that fill whole tiles as they lie: nothing beside them is read. */
-static int reads_pixels(const c1x1_view *v, const c1x1_choice *c) {
-    return v->problem->compute == C1X1_COMPUTE_INT32 && !c1x1_pixels_are_n(c->role) &&
-           pixels_in_place(v, c) && v->problem->c_in % C1X1_MATRIX_BYTES == 0;
+static int reads_pixels(const c1x1_view *v, const c1x1_choice *c, const c1x1_isa *isa) {
+    const c1x1_problem *p = v->problem;
+    return p->compute == C1X1_COMPUTE_INT32 && !c1x1_pixels_are_n(c->role) &&
+           pixels_in_place(v, c) && p->c_in % C1X1_MATRIX_BYTES == 0 &&
+           c1x1_matrix_offset(p, isa, 0) == 0;
 }
 
 static int weights_in_place(const c1x1_view *v, const c1x1_choice *c) {
@@ -127,7 +148,7 @@ int c1x1_matrix_wins(const c1x1_view *v, const c1x1_choice *c, const c1x1_machin
     const double bytes = (double)panel * (double)divide_up(p->c_out, EDGE);
     double cost = tiles * products(x_pieces(p), w_pieces(p)) * unit->cycles_per_product +
                   pixels * channels * RESULT_PASS * k_blocks;
-    if (!reads_pixels(v, c)) cost += pixels * k * unit->cycles_per_split * n_blocks;
+    if (!reads_pixels(v, c, machine->isa)) cost += pixels * k * unit->cycles_per_split * n_blocks;
     if (!is_cut) cost += k * channels * unit->cycles_per_split;
     if (!c->is_direct) cost += pixels * channels * C1X1_COPY_STRIDED;
     if (bytes > (double)machine->l2_bytes)
@@ -165,7 +186,10 @@ void c1x1_plan_matrix(const c1x1_view *v, const c1x1_choice *c, const c1x1_machi
     plan->unit = machine->isa;
     plan->factor = 1;
     plan->k = p->c_in;
-    plan->reads_x = reads_pixels(v, c);
+    plan->reads_x = reads_pixels(v, c, machine->isa);
+    plan->a_offset = c1x1_matrix_offset(p, machine->isa, pixels_are_n);
+    plan->a_is_signed = is_signed(dtype_of_a(p, pixels_are_n)) != (plan->a_offset != 0);
+    plan->b_is_signed = is_signed(dtype_of_b(p, pixels_are_n));
     plan->a = pixels_are_n ? weights : pixels;
     plan->b = pixels_are_n ? pixels : weights;
     plan->a_pieces = pixels_are_n ? w_pieces(p) : x_pieces(p);

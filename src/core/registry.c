@@ -9,31 +9,55 @@
 #ifdef C1X1_BUILD_X86_AMX
 extern const c1x1_isa c1x1_isa_x86_amx;
 #endif
+#ifdef C1X1_BUILD_X86_AVX512_VNNI
+extern const c1x1_isa c1x1_isa_x86_avx512_vnni;
+#endif
 #ifdef C1X1_BUILD_X86_AVX512
 extern const c1x1_isa c1x1_isa_x86_avx512;
+#endif
+#ifdef C1X1_BUILD_X86_AVX_VNNI
+extern const c1x1_isa c1x1_isa_x86_avx_vnni;
 #endif
 #ifdef C1X1_BUILD_X86_AVX2
 extern const c1x1_isa c1x1_isa_x86_avx2;
 #endif
+#ifdef C1X1_BUILD_ARM_NEON_DOT
+extern const c1x1_isa c1x1_isa_arm_neon_dot;
+#endif
 #ifdef C1X1_BUILD_ARM_NEON
 extern const c1x1_isa c1x1_isa_arm_neon;
 #endif
-extern const c1x1_isa c1x1_isa_scalar, c1x1_isa_scalar_unfused, c1x1_isa_emulated_amx;
+#ifdef C1X1_BUILD_EMULATED
+extern const c1x1_isa c1x1_isa_emulated_amx, c1x1_isa_emulated_vnni, c1x1_isa_emulated_dot;
+#endif
+extern const c1x1_isa c1x1_isa_scalar, c1x1_isa_scalar_unfused;
 
 const c1x1_isa *const c1x1_isas[] = {
 #ifdef C1X1_BUILD_X86_AMX
     &c1x1_isa_x86_amx,
 #endif
+#ifdef C1X1_BUILD_X86_AVX512_VNNI
+    &c1x1_isa_x86_avx512_vnni,
+#endif
 #ifdef C1X1_BUILD_X86_AVX512
     &c1x1_isa_x86_avx512,
+#endif
+#ifdef C1X1_BUILD_X86_AVX_VNNI
+    &c1x1_isa_x86_avx_vnni,
 #endif
 #ifdef C1X1_BUILD_X86_AVX2
     &c1x1_isa_x86_avx2,
 #endif
+#ifdef C1X1_BUILD_ARM_NEON_DOT
+    &c1x1_isa_arm_neon_dot,
+#endif
 #ifdef C1X1_BUILD_ARM_NEON
     &c1x1_isa_arm_neon,
 #endif
-    &c1x1_isa_scalar,     &c1x1_isa_scalar_unfused, &c1x1_isa_emulated_amx,
+    &c1x1_isa_scalar,          &c1x1_isa_scalar_unfused,
+#ifdef C1X1_BUILD_EMULATED
+    &c1x1_isa_emulated_amx,    &c1x1_isa_emulated_vnni,  &c1x1_isa_emulated_dot,
+#endif
 };
 const size_t c1x1_isa_count = sizeof c1x1_isas / sizeof c1x1_isas[0];
 

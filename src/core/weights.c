@@ -23,8 +23,10 @@ void c1x1_release(void *p) {
 }
 
 /* For the a side or the b side of a matrix unit. NULL: no memory. */
-static c1x1_pieces *cut_weights(const c1x1_problem *p, const c1x1_matrix_kernels *unit,
-                                int are_rows, unsigned count) {
+static c1x1_pieces *cut_weights(const c1x1_problem *p, const c1x1_isa *isa, int are_rows) {
+    const c1x1_matrix_kernels *unit = isa->matrix[p->compute];
+    const unsigned count = c1x1_matrix_pieces(p->w_dtype, p->precision);
+    const int offset = are_rows ? c1x1_matrix_offset(p, isa, 1) : 0;
     const size_t panels = divide_up(p->c_out, C1X1_MATRIX_EDGE), all = panels * p->groups;
     const size_t panel_bytes = c1x1_matrix_bytes(unit, p->c_in, count);
     const size_t head = round_up(sizeof(c1x1_pieces), C1X1_LINE);
@@ -41,6 +43,7 @@ static c1x1_pieces *cut_weights(const c1x1_problem *p, const c1x1_matrix_kernels
     *cut_once = (c1x1_pieces){.kernels = unit,
                               .count = count,
                               .are_rows = are_rows,
+                              .offset = offset,
                               .panel_bytes = panel_bytes,
                               .panels = panels,
                               .range = (c1x1_range *)(void *)(memory + head),
@@ -63,6 +66,7 @@ static c1x1_pieces *cut_weights(const c1x1_problem *p, const c1x1_matrix_kernels
                                   .ld = ld,
                                   .to = cut_once->data + i * panel_bytes,
                                   .pieces = count,
+                                  .is_flipped = offset != 0,
                                   .range = &cut_once->range[i]};
         (are_rows ? unit->split_rows : unit->split_columns)(&split);
     }
@@ -88,10 +92,8 @@ c1x1_status c1x1_pack_weights(const c1x1_problem *p, const c1x1_machine *machine
     weights->panels = c1x1_allocate(weights->bytes ? weights->bytes : 1);
     if (!weights->panels) return C1X1_NO_MEMORY;
     memset(weights->panels, 0, weights->bytes);
-    const c1x1_matrix_kernels *unit = machine->isa->matrix[p->compute];
-    if (unit && c1x1_matrix_suits(p)) {
-        const unsigned count = c1x1_matrix_pieces(p->w_dtype, p->precision);
-        weights->pieces = cut_weights(p, unit, is_planar, count);
+    if (machine->isa->matrix[p->compute] && c1x1_matrix_suits(p)) {
+        weights->pieces = cut_weights(p, machine->isa, is_planar);
         if (!weights->pieces) return C1X1_NO_MEMORY;
         weights->bytes += weights->pieces->panels * p->groups * weights->pieces->panel_bytes;
     }

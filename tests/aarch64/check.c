@@ -8,6 +8,7 @@
  *
  * Exits with 0, with 1 after a difference, or with 77 where the CPU has no fused multiply-add. */
 #define _GNU_SOURCE
+#include "../core/bytes.h"
 #include "kernels/kernel.h"
 
 #include <math.h>
@@ -449,8 +450,22 @@ static void report(const char *isa, const char *what) {
     cases = 0;
 }
 
+/* A unit of bytes beside the emulated one of the same signs. */
+static void check_units(const c1x1_isa *isa) {
+    static const char *const plain[] = {[C1X1_SIGNS_ANY] = "emulated_amx",
+                                        [C1X1_SIGNS_DIFFER] = "emulated_vnni",
+                                        [C1X1_SIGNS_AGREE] = "emulated_dot"};
+    const c1x1_matrix_kernels *unit = isa->matrix[C1X1_COMPUTE_INT32];
+    if (!unit || (isa->needs & C1X1_HAS_AMX)) return; /* tests/units asks for permission */
+    const c1x1_isa *emulated = c1x1_find_isa(plain[unit->signs]);
+    check_bytes(isa->name, unit, emulated->matrix[C1X1_COMPUTE_INT32]);
+    cases += bytes_cases;
+    failures += bytes_failures;
+    report(isa->name, "bytes");
+}
+
 int main(void) {
-    const char *isas[8];
+    const char *isas[16];
     size_t count = 0;
     if (c1x1_machine_init() != 0) return 1;
     const unsigned features = c1x1_this_machine()->features;
@@ -467,6 +482,7 @@ int main(void) {
             const subject s = {c1x1_isas[i]->name, c1x1_isas[i]->kernels[compute],
                                scalar->kernels[compute],
                                c1x1_dtype_size(c1x1_compute_dtype(compute))};
+            if (!s.kernels) continue;
             void (*const checks[])(const subject *) = {check_tiles, check_dots,  check_chains,
                                                        check_folds, check_packs, check_smalls};
             const char *const names[] = {"tiles", "dots", "chains", "folds", "packs", "smalls"};
@@ -476,6 +492,7 @@ int main(void) {
                 report(s.isa, names[c]);
             }
         }
+        check_units(c1x1_isas[i]);
     }
     check_problems(isas, count);
     report("all", "problems");

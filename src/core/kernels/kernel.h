@@ -183,7 +183,11 @@ typedef struct {
     void *to;
     unsigned pieces;
     c1x1_range *range; /* is widened; bytes have none */
+    int is_flipped;    /* rows of bytes: signed ones become unsigned, or the other way round */
 } c1x1_split;
+
+/* Which signs the bytes of both operands may have. */
+typedef enum { C1X1_SIGNS_ANY, C1X1_SIGNS_DIFFER, C1X1_SIGNS_AGREE } c1x1_signs;
 
 typedef struct {
     size_t m, n, k; /* m and n of one block, at most C1X1_MATRIX_EDGE */
@@ -194,16 +198,18 @@ typedef struct {
     void *c;    /* float32, or int32 of bytes */
     ptrdiff_t ldc;
     unsigned a_pieces, b_pieces;
-    int a_is_signed, b_is_signed; /* bytes */
-    c1x1_start start;             /* as of a tile: ADD sums from zero first */
-    size_t more;                  /* blocks to the right, all full but the last */
-    size_t last_n, next_b;        /* columns of that, bytes from a b to the next */
+    int a_is_signed, b_is_signed; /* bytes, as they lie here */
+    int a_offset;          /* by which those of a are greater than they should be: 0, 128, -128 */
+    c1x1_start start;      /* as of a tile: ADD sums from zero first */
+    size_t more;           /* blocks to the right, all full but the last */
+    size_t last_n, next_b; /* columns of that, bytes from a b to the next */
 } c1x1_matrix_block;
 
 /* A unit that multiplies pieces of bfloat16 (C1X1_COMPUTE_FLOAT32) or bytes (C1X1_COMPUTE_INT32). */
 typedef struct {
-    size_t k;    /* that a tile holds: C1X1_MATRIX_HALVES or C1X1_MATRIX_BYTES */
-    size_t size; /* bytes of an element before it is cut: float32, or a byte */
+    size_t k;         /* that a tile holds: C1X1_MATRIX_HALVES or C1X1_MATRIX_BYTES */
+    size_t size;      /* bytes of an element before it is cut: float32, or a byte */
+    c1x1_signs signs; /* of bytes, that it multiplies */
     void (*split_rows)(const c1x1_split *split);    /* rows lie along k */
     void (*split_columns)(const c1x1_split *split); /* rows lie across k */
     void (*multiply)(const c1x1_matrix_block *block);
@@ -221,6 +227,7 @@ typedef struct c1x1_pieces {
     const c1x1_matrix_kernels *kernels;
     unsigned count;
     int are_rows; /* for the a side */
+    int offset;   /* of bytes, as a_offset of a block */
     size_t panel_bytes, panels;
     c1x1_range *range; /* of each panel */
     char *data;
@@ -275,8 +282,10 @@ const c1x1_isa *c1x1_find_isa(const char *name);
 #define C1X1_OPAQUE(pointer) __asm__("" : "+r"(pointer))
 #ifdef __clang__
 #define C1X1_UNROLL _Pragma("clang loop unroll(full)")
+#define C1X1_KEEP_ROLLED _Pragma("clang loop unroll(disable)")
 #else
 #define C1X1_UNROLL _Pragma("GCC unroll 32")
+#define C1X1_KEEP_ROLLED _Pragma("GCC unroll 1")
 #endif
 
 #endif

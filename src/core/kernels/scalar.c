@@ -5,11 +5,14 @@
  *     ..
  *   i = 3     acc acc acc acc
  *
- * Three rows of the registry come from here. The first takes one fused multiply-add per step as every
+ * Two rows of the registry come from here. The first takes one fused multiply-add per step as every
  * vector ISA does, through the C library where the baseline has no instruction for it: the same
- * bits, slowly. The second, for CPUs without FMA, rounds twice. The third, on request only, adds a
- * matrix unit in plain C, so that what drives one is tested on any machine. */
+ * bits, slowly. The second, for CPUs without FMA, rounds twice. */
 #include "kernel.h"
+
+/* For the rows of emulated.c too. */
+extern const c1x1_kernels c1x1_scalar_float32, c1x1_scalar_float64;
+extern const c1x1_kernels c1x1_scalar_int64, c1x1_scalar_pairs;
 
 #define TILES(X)                                                                        \
     X(1, 1) X(2, 1) X(3, 1) X(4, 1) X(1, 2) X(2, 2) X(3, 2) X(4, 2) X(1, 3) X(2, 3) X(3, 3) \
@@ -35,7 +38,7 @@
 #include "tile_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"
-static const c1x1_kernels scalar_float32 = KERNELS;
+const c1x1_kernels c1x1_scalar_float32 = KERNELS;
 #undef NAME
 
 #define VEC_FLOAT64
@@ -44,7 +47,7 @@ static const c1x1_kernels scalar_float32 = KERNELS;
 #include "tile_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"
-static const c1x1_kernels scalar_float64 = KERNELS;
+const c1x1_kernels c1x1_scalar_float64 = KERNELS;
 #undef NAME
 
 #define VEC_UNFUSED
@@ -79,7 +82,7 @@ static const c1x1_kernels scalar_unfused_float32 = KERNELS;
 #include "tile_real.inc"
 #include "small_real.inc"
 #include "finish_real.inc"
-static const c1x1_kernels scalar_int64 = KERNELS;
+const c1x1_kernels c1x1_scalar_int64 = KERNELS;
 
 #undef NAME
 #undef SMALLS
@@ -92,39 +95,26 @@ static const c1x1_kernels scalar_int64 = KERNELS;
 #define TILE_PAIRS
 #include "tile_real.inc"
 #include "finish_real.inc"
-static const c1x1_kernels scalar_pairs = {.vl = VL,
-                                          .mr = {0, 4, 4, 4, 4},
-                                          .preferred = {4, 3, 2, 1},
-                                          .dot_mr = {0, 1},
-                                          .fma_per_cycle = 1,
-                                          .loads_per_cycle = 2,
-                                          .fma_latency = 4,
-                                          TILES(TILE_ENTRY) DOTS(DOT_ENTRY).finish =
-                                              NAME(finishes)};
-
-#include "matrix_split.inc"
-#include "matrix_bytes.inc"
-#include "matrix_emulated.inc"
+const c1x1_kernels c1x1_scalar_pairs = {.vl = VL,
+                                        .mr = {0, 4, 4, 4, 4},
+                                        .preferred = {4, 3, 2, 1},
+                                        .dot_mr = {0, 1},
+                                        .fma_per_cycle = 1,
+                                        .loads_per_cycle = 2,
+                                        .fma_latency = 4,
+                                        TILES(TILE_ENTRY) DOTS(DOT_ENTRY).finish = NAME(finishes)};
 
 extern const c1x1_isa c1x1_isa_scalar, c1x1_isa_scalar_unfused;
 const c1x1_isa c1x1_isa_scalar = {
     .name = "scalar",
     .description = "plain C, fused multiply-add",
     .needs = C1X1_HAS_FMA,
-    .kernels = {&scalar_float32, &scalar_float64, &scalar_int64, &scalar_pairs},
+    .kernels = {&c1x1_scalar_float32, &c1x1_scalar_float64, &c1x1_scalar_int64, &c1x1_scalar_pairs},
 };
 const c1x1_isa c1x1_isa_scalar_unfused = {
     .name = "scalar",
     .description = "plain C, multiply and add",
     .needs = 0,
-    .kernels = {&scalar_unfused_float32, &scalar_unfused_float64, &scalar_int64, &scalar_pairs},
-};
-
-extern const c1x1_isa c1x1_isa_emulated_amx;
-const c1x1_isa c1x1_isa_emulated_amx = {
-    .name = "emulated_amx",
-    .description = "plain C, with the matrix unit of AMX emulated: for tests",
-    .needs = C1X1_HAS_FMA | C1X1_ON_REQUEST,
-    .kernels = {&scalar_float32, &scalar_float64, &scalar_int64, &scalar_pairs},
-    .matrix = {[C1X1_COMPUTE_FLOAT32] = &emulated_matrix, [C1X1_COMPUTE_INT32] = &emulated_bytes},
+    .kernels = {&scalar_unfused_float32, &scalar_unfused_float64, &c1x1_scalar_int64,
+                &c1x1_scalar_pairs},
 };

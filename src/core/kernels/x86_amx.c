@@ -18,8 +18,8 @@
 #define matrix_max(a, b) ((c1x1_words)_mm512_max_epu32((__m512i)(a), (__m512i)(b)))
 #define matrix_min(a, b) ((c1x1_words)_mm512_min_epu32((__m512i)(a), (__m512i)(b)))
 #endif
-#include "matrix_split.inc"
 #include "matrix_bytes.inc"
+#include "matrix_split.inc"
 
 typedef struct {
     uint8_t palette, start_row, reserved[14];
@@ -201,11 +201,12 @@ static void amx_multiply_bytes(const c1x1_matrix_block *t) {
 static const c1x1_matrix_kernels amx_bytes = {
     .k = C1X1_MATRIX_BYTES,
     .size = 1,
+    .signs = C1X1_SIGNS_ANY,
     .split_rows = bytes_rows,
     .split_columns = bytes_columns,
     .multiply = amx_multiply_bytes,
     .cycles_per_product = C1X1_AMX_PRODUCT_CYCLES,
-    .cycles_per_split = C1X1_AMX_MOVE_CYCLES,
+    .cycles_per_split = C1X1_MOVE_CYCLES,
 };
 
 extern const c1x1_isa c1x1_isa_x86_amx;

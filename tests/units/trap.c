@@ -1,8 +1,9 @@
-/* trap.c - AMX instructions on a CPU that lacks them.
+/* trap.c - instructions of AMX and AVX-VNNI on a CPU that lacks them.
  *
  * Each raises SIGILL; the handler decodes it, does in plain C what Intel's manual says, and goes on
  * behind it. So a program built for AMX runs its own instructions, slowly, on any x86-64 Linux.
- * LDTILECFG, TILERELEASE, TILEZERO, TILELOADD, TILESTORED, TDPBF16PS, TDPB[SU][SU]D. */
+ * LDTILECFG, TILERELEASE, TILEZERO, TILELOADD, TILESTORED, TDPBF16PS, TDPB[SU][SU]D; and
+ * VPDPBUSD of 256 bits. */
 #define _GNU_SOURCE
 #include "trap.h"
 
@@ -113,6 +114,37 @@ static void move(int t, char *at, ptrdiff_t stride, int is_store) {
     if (!is_store) memset(tile[t][config.rows[t]], 0, (size_t)(16 - config.rows[t]) * 64);
 }
 
+/* Upper halves of the sixteen YMM registers, as XSAVE has them in the frame of a signal. */
+static unsigned char *upper_halves(char *fpstate) {
+    enum { XSTATE_BV = 512, YMM = 576, HAS_YMM = 4 };
+    uint64_t *saved = (uint64_t *)(void *)(fpstate + XSTATE_BV);
+    if (!(*saved & HAS_YMM)) memset(fpstate + YMM, 0, 16 * 16);
+    *saved |= HAS_YMM; /* what is not, is not restored */
+    return (unsigned char *)fpstate + YMM;
+}
+
+static void read_ymm(char *fpstate, int number, unsigned char *to) {
+    enum { XMM = 160 };
+    memcpy(to, fpstate + XMM + number * 16, 16);
+    memcpy(to + 16, upper_halves(fpstate) + number * 16, 16);
+}
+
+static void write_ymm(char *fpstate, int number, const unsigned char *from) {
+    enum { XMM = 160 };
+    memcpy(fpstate + XMM + number * 16, from, 16);
+    memcpy(upper_halves(fpstate) + number * 16, from + 16, 16);
+}
+
+/* VPDPBUSD: unsigned bytes of `a` by signed ones of b, four to each int32, which wraps. */
+static void multiply_ymm(char *fpstate, int c, int a, const unsigned char *b) {
+    unsigned char left[32];
+    uint32_t sums[8];
+    read_ymm(fpstate, a, left);
+    read_ymm(fpstate, c, (unsigned char *)sums);
+    for (int i = 0; i < 32; i++) sums[i / 4] += (uint32_t)(left[i] * (signed char)b[i]);
+    write_ymm(fpstate, c, (const unsigned char *)sums);
+}
+
 static greg_t value(const greg_t *regs, int number) {
     static const int index[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
                                   REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
@@ -124,15 +156,17 @@ static void handle(int signal_number, siginfo_t *info, void *context) {
     (void)signal_number, (void)info;
     greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
     const unsigned char *at = (const unsigned char *)regs[REG_RIP];
-    if (at[0] != 0xc4 || (at[1] & 0x1f) != 2 || (at[2] & 0x84) != 0)
-        refuse("an illegal instruction that is none of AMX's");
+    char *fpstate = (char *)((ucontext_t *)context)->uc_mcontext.fpregs;
+    const int is_ymm = (at[2] & 0x87) == 0x05 && at[3] == 0x50; /* L, no W, 66 */
+    if (at[0] != 0xc4 || (at[1] & 0x1f) != 2 || ((at[2] & 0x84) != 0 && !is_ymm))
+        refuse("an illegal instruction that is none of AMX's or AVX-VNNI's");
     const int r = !(at[1] & 0x80), x = !(at[1] & 0x40), b = !(at[1] & 0x20);
     const int prefix = at[2] & 3, third = ~at[2] >> 3 & 15, opcode = at[3];
     const int mode = at[4] >> 6, reg = at[4] >> 3 & 7, rm = at[4] & 7;
     const unsigned char *next = at + 5;
     char *memory = NULL;
     ptrdiff_t stride = 0;
-    if (r) refuse("a tile that does not exist");
+    if (r && !is_ymm) refuse("a tile that does not exist");
     if (mode != 3) {
         int base = rm | b << 3, has_base = 1;
         greg_t displacement = 0, indexed = 0;
@@ -159,7 +193,14 @@ static void handle(int signal_number, siginfo_t *info, void *context) {
         stride = indexed;
         memory = (char *)(uintptr_t)(origin + displacement);
     }
-    if (opcode == 0x49 && prefix == 0 && memory && reg == 0)
+    if (is_ymm) {
+        unsigned char right[32];
+        if (memory)
+            memcpy(right, memory + stride, sizeof right);
+        else
+            read_ymm(fpstate, rm | b << 3, right);
+        multiply_ymm(fpstate, reg | r << 3, third, right);
+    } else if (opcode == 0x49 && prefix == 0 && memory && reg == 0)
         configure((const unsigned char *)memory + stride);
     else if (opcode == 0x49 && prefix == 0 && at[4] == 0xc0)
         memset(&config, 0, sizeof config);

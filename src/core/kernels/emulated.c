@@ -1,10 +1,12 @@
-/* matrix_emulated.inc - the tiles of AMX in plain C, of bfloat16 bit by bit and of bytes.
+/* emulated.c - matrix units in plain C: of bfloat16 as AMX has them, bit by bit, and of bytes.
  *
- * For machines without the unit, so that what is built on it is tested everywhere: the row
- * `emulated_amx` of the registry runs only where it is named. As Intel's manual has TDPBF16PS: the
+ * For machines without such a unit, so that what is built on it is tested everywhere: these rows of the
+ * registry run only where they are named; their other kernels are those of scalar.c. As Intel's manual has TDPBF16PS: the
  * products of even and of odd elements of k are added up apart, from zero, in order, then to each
  * other, then to what the tile holds; each addition is rounded to nearest, and what is subnormal counts
  * as zero, before and after. A product of two bfloat16 is exact in float32, where it is normal. */
+#include "matrix_bytes.inc"
+#include "matrix_split.inc"
 
 SPLIT_INLINE c1x1_floats emulated_flush(c1x1_floats v) {
     const c1x1_words size = (c1x1_words)v & 0x7fffffffu;
@@ -78,23 +80,25 @@ static int emulated_byte(const char *at, int is_signed) {
     return is_signed ? (signed char)*at : (unsigned char)*at;
 }
 
-/* Sums wrap, as the unit's do. */
+/* Sums wrap, as the units' do. */
 static void emulated_bytes_block(const c1x1_matrix_block *t, size_t n, const char *b, uint32_t *c) {
     for (size_t i = 0; i < t->m; i++) {
         for (size_t j = 0; j < n; j++) {
             const char *row = (const char *)t->a + (ptrdiff_t)i * t->a_row;
             const char *column = b + j / LANES * C1X1_MATRIX_TILE + j % LANES * 4;
             uint32_t *at = c + (ptrdiff_t)i * t->ldc + j;
-            uint32_t sum = t->start == C1X1_ZERO ? 0 : *at;
+            uint32_t sum = t->start == C1X1_ZERO ? 0 : *at, b_sum = 0;
             for (size_t p = 0; p < t->k; p += C1X1_MATRIX_BYTES) {
-                for (size_t q = 0; q < C1X1_MATRIX_BYTES; q++)
-                    sum += (uint32_t)(emulated_byte(row + q, t->a_is_signed) *
-                                      emulated_byte(column + q / 4 * C1X1_MATRIX_ROW + q % 4,
-                                                    t->b_is_signed));
+                for (size_t q = 0; q < C1X1_MATRIX_BYTES; q++) {
+                    const int value =
+                        emulated_byte(column + q / 4 * C1X1_MATRIX_ROW + q % 4, t->b_is_signed);
+                    sum += (uint32_t)(emulated_byte(row + q, t->a_is_signed) * value);
+                    b_sum += (uint32_t)value;
+                }
                 row += t->a_step;
                 column += 2 * C1X1_MATRIX_TILE;
             }
-            *at = sum;
+            *at = sum - (uint32_t)t->a_offset * b_sum;
         }
     }
 }
@@ -117,12 +121,40 @@ static const c1x1_matrix_kernels emulated_matrix = {
     .cycles_per_split = C1X1_AMX_SPLIT_CYCLES,
 };
 
-static const c1x1_matrix_kernels emulated_bytes = {
-    .k = C1X1_MATRIX_BYTES,
-    .size = 1,
-    .split_rows = bytes_rows,
-    .split_columns = bytes_columns,
-    .multiply = emulated_bytes_multiply,
-    .cycles_per_product = C1X1_AMX_PRODUCT_CYCLES,
-    .cycles_per_split = C1X1_AMX_MOVE_CYCLES,
+#define EMULATED_BYTES(SIGNS)                                                              \
+    {                                                                                      \
+        .k = C1X1_MATRIX_BYTES, .size = 1, .signs = SIGNS, .split_rows = bytes_rows,       \
+        .split_columns = bytes_columns, .multiply = emulated_bytes_multiply,               \
+        .cycles_per_product = C1X1_AMX_PRODUCT_CYCLES, .cycles_per_split = C1X1_MOVE_CYCLES, \
+    }
+static const c1x1_matrix_kernels emulated_bytes = EMULATED_BYTES(C1X1_SIGNS_ANY);
+static const c1x1_matrix_kernels emulated_differ = EMULATED_BYTES(C1X1_SIGNS_DIFFER);
+static const c1x1_matrix_kernels emulated_agree = EMULATED_BYTES(C1X1_SIGNS_AGREE);
+
+extern const c1x1_kernels c1x1_scalar_float32, c1x1_scalar_float64;
+extern const c1x1_kernels c1x1_scalar_int64, c1x1_scalar_pairs;
+#define EMULATED_KERNELS \
+    {&c1x1_scalar_float32, &c1x1_scalar_float64, &c1x1_scalar_int64, &c1x1_scalar_pairs}
+
+extern const c1x1_isa c1x1_isa_emulated_amx, c1x1_isa_emulated_vnni, c1x1_isa_emulated_dot;
+const c1x1_isa c1x1_isa_emulated_amx = {
+    .name = "emulated_amx",
+    .description = "plain C, with the matrix units of AMX emulated: for tests",
+    .needs = C1X1_HAS_FMA | C1X1_ON_REQUEST,
+    .kernels = EMULATED_KERNELS,
+    .matrix = {[C1X1_COMPUTE_FLOAT32] = &emulated_matrix, [C1X1_COMPUTE_INT32] = &emulated_bytes},
+};
+const c1x1_isa c1x1_isa_emulated_vnni = {
+    .name = "emulated_vnni",
+    .description = "plain C, with products of unsigned by signed bytes emulated: for tests",
+    .needs = C1X1_HAS_FMA | C1X1_ON_REQUEST,
+    .kernels = EMULATED_KERNELS,
+    .matrix = {[C1X1_COMPUTE_INT32] = &emulated_differ},
+};
+const c1x1_isa c1x1_isa_emulated_dot = {
+    .name = "emulated_dot",
+    .description = "plain C, with products of bytes of one sign emulated: for tests",
+    .needs = C1X1_HAS_FMA | C1X1_ON_REQUEST,
+    .kernels = EMULATED_KERNELS,
+    .matrix = {[C1X1_COMPUTE_INT32] = &emulated_agree},
 };
