@@ -101,6 +101,7 @@ C_ACCESSORS = {
     "c1x1_plan_tile_row",
     "c1x1_panel_width",
     "c1x1_matrix_suits",
+    "c1x1_matrix_kind",
     "c1x1_matrix_pieces",
     "c1x1_matrix_offset",
     "c1x1_has_epilogue",

@@ -259,6 +259,69 @@ def test_bytes_are_the_same_with_any_number_of_threads(byte_unit, layout, rng):
         np.testing.assert_array_equal(multiply(x, w, layout, threads=threads), want)
 
 
+# ---- bfloat16 on both sides ----------------------------------------------------------------------
+
+
+def bfloat16(a):
+    return a.astype(pytest.importorskip("ml_dtypes").bfloat16)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_bfloat16_is_exact_on_every_tail(unit, layout, rng):
+    for p, k, n in [(40, 16, 16), (65, 31, 17), (97, 32, 33), (300, 33, 32), (48, 130, 47),
+                    (33, 512, 16), (64, 1000, 40)]:  # fmt: skip
+        x, w = whole(rng, (p, k), -16, 16), whole(rng, (k, n), -4, 4)
+        want = x.astype(int) @ w.astype(int)
+        x, w = bfloat16(x), bfloat16(w)
+        np.testing.assert_array_equal(multiply(x, w, layout, dtype=np.float32), want)
+        plan = _api.plan(pixels(x, layout), reference.weights_for(w, layout), layout=layout)
+        is_whole = k % 32 == 0 and layout == "WC" and plan["role"] == "pixels_m"
+        assert plan["reads_x"] == is_whole
+        layer = c1x1.Pointwise(reference.weights_for(w, layout), layout=layout, dtype=np.float32)
+        np.testing.assert_array_equal(results(layer(pixels(x, layout)), layout), want)
+        np.testing.assert_array_equal(  # weights that were cut for other images serve floats too
+            results(layer(pixels(x.astype(np.float32), layout)), layout), want
+        )
+        got = multiply(x, w, layout)
+        assert got.dtype == x.dtype
+        np.testing.assert_array_equal(got, bfloat16(want.astype(np.float32)))
+
+
+def test_bfloat16_with_gaps_and_backwards(unit, rng):
+    x, w = whole(rng, (20, 21, 64), -16, 16), whole(rng, (64, 40), -4, 4)
+    want = x.astype(int) @ w.astype(int)
+    wide = bfloat16(np.full((20, 21, 79), np.nan, np.float32))
+    wide[..., :64] = bfloat16(x)
+    for image, expected in [
+        (wide[..., :64], want),
+        (wide[::-1, ::-1, :64], want[::-1, ::-1]),
+        (np.ascontiguousarray(wide[..., 63::-1]), x[..., ::-1].astype(int) @ w.astype(int)),
+    ]:
+        got = c1x1.conv(image, bfloat16(w), dtype=np.float32)
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_special_values_of_bfloat16(unit, layout, rng):
+    values = np.array([np.inf, -np.inf, np.nan, 1e-40, -1e-40, 3e38, -0.0, 1e-30], np.float32)
+    for _ in range(int(os.environ.get("C1X1_EXAMPLES", "30"))):
+        p, k, n = (int(rng.integers(*r)) for r in ((257, 400), (16, 200), (16, 100)))
+        k = k // 32 * 32 if k > 100 else k
+        x, w = (rng.standard_normal(s).astype(np.float32) for s in ((p, k), (k, n)))
+        for a in (x, w):
+            count = int(rng.integers(0, 4))
+            a.flat[rng.integers(0, a.size, count)] = rng.choice(values, count)
+        x, w = bfloat16(x), bfloat16(w)
+        got = multiply(x, w, layout, dtype=np.float32)
+        plain = without(lambda x=x, w=w: c1x1.conv(x, w, dtype=np.float32))
+        # Products of 16 bits may cancel exactly in one order and not in another.
+        with np.errstate(all="ignore"):
+            magnitude = np.abs(x).astype(np.float64) @ np.abs(w).astype(np.float64)
+            are_close = np.abs(got.astype(np.float64) - plain) <= 2 * (k + 2) * 2.0**-24 * magnitude
+        ordinary = np.isin(kinds(got), (0, 4)) & np.isin(kinds(plain), (0, 4))
+        assert np.where(ordinary, are_close, kinds(got) == kinds(plain)).all()
+
+
 # ---- accuracy ------------------------------------------------------------------------------------
 
 

@@ -125,7 +125,10 @@ def test_requantisation_over_its_own_pixels(isa, channels, layout, rng):
 
 
 def test_explain_counts_channels_where_the_plan_counts_pairs():
-    x, w = np.ones((28, 28, 193), np.int8), np.ones((193, 64), np.int8)
+    x, w = (
+        np.ones((28, 28, 193), np.int16),
+        np.ones((193, 64), np.int8),
+    )  # no bytes: no unit takes them
     text = str(c1x1.explain(x, w))
     assert "193 of 193 channels at a time" in text
     assert "their channels in pairs of int16" in text

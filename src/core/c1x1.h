@@ -287,6 +287,14 @@ typedef enum {
     C1X1_PANELS_OUTSIDE /* for each panel of b: all tile rows of a */
 } c1x1_order;
 
+/* What a matrix unit multiplies. */
+typedef enum {
+    C1X1_UNIT_FLOAT32,  /* float32, or what becomes it, in pieces of bfloat16 */
+    C1X1_UNIT_BFLOAT16, /* bfloat16 on both sides */
+    C1X1_UNIT_BYTES,    /* int8, uint8 and bool */
+    C1X1_UNIT_COUNT
+} c1x1_unit;
+
 /* Who does the epilogue. */
 typedef enum {
     C1X1_FINISH_NONE,  /* nobody: at most a bias follows the sums, and the tiles add that */
@@ -312,8 +320,9 @@ typedef struct c1x1_plan {
     const struct c1x1_isa
         *unit; /* whose matrix unit multiplies, or NULL. What that cannot do is left
                   to the tiles of `isa`. */
+    c1x1_unit unit_kind;
     unsigned a_pieces, b_pieces;  /* that a matrix unit multiplies */
-    int reads_x;                  /* it reads pixels where they lie, whole tiles of bytes */
+    int reads_x;                  /* it reads pixels where they lie: they fill whole tiles */
     int a_is_signed, b_is_signed; /* bytes, as it multiplies them */
     int a_offset;    /* was added to those of a, whose signs it cannot multiply otherwise */
     unsigned factor; /* channels in an element of an operand */
@@ -340,6 +349,7 @@ unsigned c1x1_panel_width(const c1x1_machine *machine, c1x1_compute compute, siz
 
 /* Whether weights that are packed once are cut for a matrix unit too, and into how many pieces. */
 int c1x1_matrix_suits(const c1x1_problem *problem);
+c1x1_unit c1x1_matrix_kind(const c1x1_problem *problem);
 unsigned c1x1_matrix_pieces(c1x1_dtype dtype, c1x1_precision precision);
 /* What is added to bytes of the a side for the byte unit of `isa`: 0, 128 or -128. */
 int c1x1_matrix_offset(const c1x1_problem *problem, const struct c1x1_isa *isa, int pixels_are_n);

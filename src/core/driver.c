@@ -90,9 +90,6 @@ c1x1_status c1x1_run_begin(c1x1_run_state *run, const c1x1_problem *problem,
 
 static c1x1_loader loader_of(const c1x1_plan *plan, c1x1_dtype from) {
     const c1x1_compute to = plan->compute;
-    if (plan->unit && to == C1X1_COMPUTE_INT32) /* which takes bytes as they are */
-        return (c1x1_loader){
-            .load = {c1x1_load_bytes, c1x1_load_bytes}, .size = 1, .packed_size = 1};
     const int is_plain = from == c1x1_compute_dtype(to);
     return (c1x1_loader){
         .load = {c1x1_find_load(from, to, C1X1_ALONG), c1x1_find_load(from, to, C1X1_ACROSS)},
@@ -101,6 +98,14 @@ static c1x1_loader loader_of(const c1x1_plan *plan, c1x1_dtype from) {
         .packed_size = c1x1_dtype_size(c1x1_compute_dtype(to)),
         .makes_pairs = c1x1_pack_factor(to) > 1,
         .is_plain = is_plain};
+}
+
+/* Operands of a matrix unit that takes them as they are. */
+static c1x1_loader copier_of(const c1x1_plan *plan) {
+    if (!plan->unit || plan->unit_kind == C1X1_UNIT_FLOAT32) return (c1x1_loader){0};
+    const size_t size = plan->unit->matrix[plan->unit_kind]->size;
+    const c1x1_load_fn copy = c1x1_find_copy(size);
+    return (c1x1_loader){.load = {copy, copy}, .size = size, .packed_size = size};
 }
 
 static c1x1_storer storer_of(const c1x1_plan *plan, c1x1_compute from, c1x1_dtype to) {
@@ -121,6 +126,7 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
                 .kernels = kernels,
                 .load_x = loader_of(plan, p->x_dtype),
                 .load_w = loader_of(plan, p->w_dtype),
+                .copy = copier_of(plan),
                 .store = storer_of(plan, c1x1_finish_dtype(p), p->out_dtype),
                 .size = c1x1_dtype_size(c1x1_compute_dtype(plan->compute)),
                 .factor = plan->factor,

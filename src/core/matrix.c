@@ -20,7 +20,7 @@ typedef struct {
 static size_t panels_of(size_t count) { return divide_up(count, EDGE); }
 
 static const c1x1_matrix_kernels *unit_of(const c1x1_plan *plan) {
-    return plan->unit->matrix[plan->compute];
+    return plan->unit->matrix[plan->unit_kind];
 }
 
 /* Where one side comes from: count rows (columns) from `first` of the outer step on. */
@@ -63,6 +63,7 @@ static void find_source(const worker *w, const block *t, const side *q, size_t f
                         char *stage, c1x1_split *split) {
     const shared *s = w->s;
     const c1x1_problem *p = s->problem;
+    const int is_copied = s->plan->unit_kind != C1X1_UNIT_FLOAT32;
     const char *from;
     ptrdiff_t along, across; /* bytes from one of k, one row (column), to the next */
     if (q->are_pixels) {
@@ -83,13 +84,14 @@ static void find_source(const worker *w, const block *t, const side *q, size_t f
     split->source = stage;
     split->ld = q->are_rows ? (ptrdiff_t)(w->s->plan->matrix_kc + EDGE / 2) : EDGE;
     if (q->are_pixels) {
-        c1x1_load_pixels(s, t, first, split->count, k0, split->k, stage, split->ld, q->are_rows);
+        c1x1_load_pixels(s, is_copied ? &s->copy : &s->load_x, t, first, split->count, k0, split->k,
+                         stage, split->ld, q->are_rows);
         return;
     }
     const c1x1_copy rows = {split->count, split->k, across, along, split->ld};
     const c1x1_copy columns = {split->k, split->count, along, across, split->ld};
-    c1x1_load(&s->load_w, q->are_rows ? C1X1_ALONG : C1X1_ACROSS, stage, from,
-              q->are_rows ? &rows : &columns);
+    c1x1_load(is_copied ? &s->copy : &s->load_w, q->are_rows ? C1X1_ALONG : C1X1_ACROSS, stage,
+              from, q->are_rows ? &rows : &columns);
 }
 
 /* Cuts channels k0 .. k0 + k; those of weights lie where all of theirs do. */
@@ -114,13 +116,31 @@ static void forget_ranges(const side *q) {
     for (size_t i = 0; i < panels_of(q->count); i++) q->ranges[i] = (c1x1_range){UINT32_MAX, 0};
 }
 
+/* Pixels where they lie, k at a time; of bfloat16 it is noted what they are. */
+static pieces read_pixels(worker *w, const block *t, const side *q, size_t k0, size_t k) {
+    const c1x1_plan *plan = w->s->plan;
+    const c1x1_matrix_kernels *unit = unit_of(plan);
+    const segment g = c1x1_segment_at(w->s, q->first, q->count);
+    const pieces found = {t->x + g.x + k0 * unit->size, (size_t)(EDGE * g.x_stride)};
+    if (plan->unit_kind == C1X1_UNIT_BYTES) return found;
+    if (plan->matrix_kc >= plan->k && c1x1_holds_pixels(w, t, q->first, 0)) return found;
+    if (k0 == 0) forget_ranges(q);
+    for (size_t i = 0; i < q->count; i += EDGE) {
+        const c1x1_split rows = {.count = smaller(EDGE, q->count - i),
+                                 .k = k,
+                                 .source = found.base + (ptrdiff_t)i * g.x_stride,
+                                 .ld = g.x_stride / (ptrdiff_t)unit->size,
+                                 .pieces = 1,
+                                 .range = &q->ranges[i / EDGE]};
+        unit->split_rows(&rows);
+    }
+    return found;
+}
+
 /* Pixels, k at a time. */
 static pieces find_pixels(worker *w, const block *t, const side *q, size_t k0, size_t k) {
     const c1x1_plan *plan = w->s->plan;
-    if (plan->reads_x) {
-        const segment g = c1x1_segment_at(w->s, q->first, q->count);
-        return (pieces){t->x + g.x + k0, (size_t)(EDGE * g.x_stride)};
-    }
+    if (plan->reads_x) return read_pixels(w, t, q, k0, k);
     const size_t panel_bytes =
         c1x1_matrix_bytes(unit_of(plan), plan->matrix_kc, q->count_of_pieces);
     const pieces found = {q->to, panel_bytes};
@@ -174,7 +194,7 @@ static void settle(worker *w, const block *t, const side *a, const side *b, char
     const ptrdiff_t size = (ptrdiff_t)s->size;
     const size_t rows = smaller(EDGE, t->m - i);
     char *at = c + (ptrdiff_t)i * ldc * size;
-    const int is_checked = s->plan->compute == C1X1_COMPUTE_FLOAT32;
+    const int is_checked = s->plan->unit_kind != C1X1_UNIT_BYTES;
     for (size_t j = 0; is_checked && j < t->n; j += EDGE) {
         if (fits(&a->ranges[i / EDGE], &b->ranges[j / EDGE])) continue;
         block part = *t;
@@ -198,7 +218,7 @@ void c1x1_multiply_matrix(worker *w, const block *t, char *c, ptrdiff_t ldc) {
     const size_t last_n = t->n - (n_panels - 1) * EDGE;
     /* Long sums are as exact as those of the tiles only if they are cut as those are (decision 0002). */
     const int is_cut_short =
-        plan->compute == C1X1_COMPUTE_FLOAT32 && w->s->problem->precision == C1X1_HIGHEST;
+        plan->unit_kind != C1X1_UNIT_BYTES && w->s->problem->precision == C1X1_HIGHEST;
     const segment run = c1x1_segment_at(w->s, pixels_are_n ? t->n0 : t->m0, 1);
     for (size_t k0 = 0; k0 < plan->k; k0 += plan->matrix_kc) {
         const size_t k = smaller(plan->matrix_kc, plan->k - k0);
@@ -218,7 +238,8 @@ void c1x1_multiply_matrix(worker *w, const block *t, char *c, ptrdiff_t ldc) {
                                .b_is_signed = plan->b_is_signed,
                                .a_offset = plan->a_offset,
                                .a_row = plan->reads_x ? run.x_stride : C1X1_MATRIX_ROW,
-                               .a_step = plan->reads_x ? C1X1_MATRIX_BYTES : 2 * C1X1_MATRIX_TILE,
+                               .a_step = plan->reads_x ? C1X1_MATRIX_ROW
+                                                       : plan->a_pieces * 2 * C1X1_MATRIX_TILE,
                                .start = k0 == 0        ? C1X1_ZERO
                                         : is_cut_short ? C1X1_ADD
                                                        : C1X1_CONTINUE,

@@ -61,8 +61,8 @@ static void look_up(const shared *s, char *to, const char *from, const c1x1_copy
 }
 
 /* Pixels first .. first + count, elements k0 .. k0 + k. As rows, or as columns of one panel. */
-void c1x1_load_pixels(const shared *s, const block *t, size_t first, size_t count, size_t k0,
-                      size_t k, char *to, ptrdiff_t ld, int as_rows) {
+void c1x1_load_pixels(const shared *s, const c1x1_loader *load, const block *t, size_t first,
+                      size_t count, size_t k0, size_t k, char *to, ptrdiff_t ld, int as_rows) {
     const c1x1_problem *p = s->problem;
     const size_t channels = c1x1_channels(s, k0, k);
     for (size_t done = 0; done < count;) {
@@ -70,12 +70,11 @@ void c1x1_load_pixels(const shared *s, const block *t, size_t first, size_t coun
         const char *from = t->x + g.x + c1x1_channel_at(s, k0, p->x_channel);
         const c1x1_copy rows = {g.count, channels, g.x_stride, p->x_channel, ld};
         const c1x1_copy columns = {channels, g.count, p->x_channel, g.x_stride, ld};
-        const ptrdiff_t at =
-            (ptrdiff_t)done * (as_rows ? ld : 1) * (ptrdiff_t)s->load_x.packed_size;
+        const ptrdiff_t at = (ptrdiff_t)done * (as_rows ? ld : 1) * (ptrdiff_t)load->packed_size;
         if (p->table)
             look_up(s, to + at, from, as_rows ? &rows : &columns, t->group * p->c_in + k0, as_rows);
         else
-            c1x1_load(&s->load_x, as_rows ? C1X1_ALONG : C1X1_ACROSS, to + at, from,
+            c1x1_load(load, as_rows ? C1X1_ALONG : C1X1_ACROSS, to + at, from,
                       as_rows ? &rows : &columns);
         done += g.count;
     }
@@ -109,7 +108,7 @@ operand c1x1_pack_a(worker *w, const block *t, size_t k0, size_t k) {
     const operand packed = {w->a, s->a_ld, 0, 0};
     if (!c1x1_pixels_are_n(s->plan->role)) {
         if (!c1x1_holds_pixels(w, t, t->m0, k0))
-            c1x1_load_pixels(s, t, t->m0, t->m, k0, k, w->a, s->a_ld, 1);
+            c1x1_load_pixels(s, &s->load_x, t, t->m0, t->m, k0, k, w->a, s->a_ld, 1);
         return packed;
     }
     const char *from = t->w + (ptrdiff_t)t->m0 * p->w_out + c1x1_channel_at(s, k0, p->w_in);
@@ -139,7 +138,7 @@ static void pack_panel(worker *w, const block *t, size_t j, size_t cols, size_t 
     const size_t first = t->n0 + j;
     const ptrdiff_t length = (ptrdiff_t)c1x1_row_length(s, cols);
     if (c1x1_pixels_are_n(s->plan->role)) {
-        c1x1_load_pixels(s, t, first, cols, k0, k, to, length, 0);
+        c1x1_load_pixels(s, &s->load_x, t, first, cols, k0, k, to, length, 0);
         return;
     }
     const char *from = t->w + (ptrdiff_t)first * p->w_out + c1x1_channel_at(s, k0, p->w_in);
@@ -216,7 +215,7 @@ static void pack_interleaved(worker *w, const block *t) {
     const size_t k = s->plan->k;
     if (pixel != (ptrdiff_t)(p->c_in * s->load_x.size) || (p->table && p->table_channel != 0) ||
         k * s->factor != p->c_in) {
-        c1x1_load_pixels(s, t, t->n0, t->n, 0, k, w->b, (ptrdiff_t)k, 1);
+        c1x1_load_pixels(s, &s->load_x, t, t->n0, t->n, 0, k, w->b, (ptrdiff_t)k, 1);
         return;
     }
     const c1x1_copy dense = {1, t->n * p->c_in, 0, (ptrdiff_t)s->load_x.size, 0};

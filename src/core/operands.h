@@ -31,6 +31,7 @@ typedef struct {
     const c1x1_kernels *kernels;
     c1x1_tile_fn small;
     c1x1_loader load_x, load_w;
+    c1x1_loader copy; /* for a matrix unit that takes operands as they are */
     c1x1_storer store;
     c1x1_convert_fn widen; /* integer sums to float64, or NULL */
     c1x1_finish_fn finish; /* NULL: what the tiles write are the results */
@@ -142,9 +143,9 @@ operand c1x1_find_b(worker *w, const block *t, size_t k0, size_t k);
 operand c1x1_pack_a(worker *w, const block *t, size_t k0, size_t k);
 operand c1x1_pack_b(worker *w, const block *t, size_t k0, size_t k);
 
-/* Pixels first .. first + count, elements k0 .. k0 + k, converted: as rows, or as columns. */
-void c1x1_load_pixels(const shared *s, const block *t, size_t first, size_t count, size_t k0,
-                      size_t k, char *to, ptrdiff_t ld, int as_rows);
+/* Pixels first .. first + count, elements k0 .. k0 + k, as `load` has it: as rows, or as columns. */
+void c1x1_load_pixels(const shared *s, const c1x1_loader *load, const block *t, size_t first,
+                      size_t count, size_t k0, size_t k, char *to, ptrdiff_t ld, int as_rows);
 
 /* Whether the buffer holds these pixels (`count` output channels of w) already; from now on it does. */
 int c1x1_holds_pixels(worker *w, const block *t, size_t first, size_t k0);

@@ -100,10 +100,9 @@ DEFINE_LOAD(UINT8, "uint8", uint8_t, int32_t, i32)
 DEFINE_LOAD(INT16, "int16", int16_t, int32_t, i32)
 DEFINE_LOAD(UINT16, "uint16", uint16_t, int32_t, i32)
 
+/* For units that take operands as they are (c1x1_find_copy). */
 DEFINE_LOAD(UINT8, "uint8", uint8_t, uint8_t, u8)
-void c1x1_load_bytes(void *packed, const char *source, const c1x1_copy *copy) {
-    load_UINT8_u8(packed, source, copy);
-}
+DEFINE_LOAD(UINT16, "uint16", uint16_t, uint16_t, u16)
 
 #define STORE16(p, value)                        \
     do {                                         \
@@ -190,6 +189,8 @@ c1x1_load_fn c1x1_find_load(c1x1_dtype from, c1x1_compute to, c1x1_way way) {
 #undef FLOAT
     return table[from][to];
 }
+
+c1x1_load_fn c1x1_find_copy(size_t size) { return size == 1 ? load_UINT8_u8 : load_UINT16_u16; }
 
 c1x1_load_fn c1x1_find_load_sums(c1x1_dtype from, c1x1_compute to) {
     static const c1x1_load_fn table[C1X1_DTYPE_COUNT] = {

@@ -15,8 +15,14 @@ static const size_t FEWEST = 16;             /* channels in or out, and pixels, 
 
 enum { EDGE = C1X1_MATRIX_EDGE };
 
+c1x1_unit c1x1_matrix_kind(const c1x1_problem *p) {
+    if (p->compute == C1X1_COMPUTE_INT32) return C1X1_UNIT_BYTES;
+    const int are_halves = p->x_dtype == C1X1_BFLOAT16 && p->w_dtype == C1X1_BFLOAT16 && !p->table;
+    return are_halves ? C1X1_UNIT_BFLOAT16 : C1X1_UNIT_FLOAT32;
+}
+
 static const c1x1_matrix_kernels *unit_of(const c1x1_isa *isa, const c1x1_problem *p) {
-    return isa->matrix[p->compute];
+    return isa->matrix[c1x1_matrix_kind(p)];
 }
 
 /* Pieces of bfloat16 that hold every bit of a value; a byte is one of its own kind. */
@@ -79,7 +85,7 @@ int c1x1_matrix_offset(const c1x1_problem *p, const c1x1_isa *isa, int pixels_ar
 
 static const c1x1_pieces *cut_before(const c1x1_problem *p, const c1x1_isa *unit, c1x1_role role) {
     const c1x1_pieces *pieces = p->packed ? p->packed->pieces : NULL;
-    const int fits = pieces && pieces->kernels == unit_of(unit, p) &&
+    const int fits = pieces && pieces->kernels->k == unit_of(unit, p)->k &&
                      pieces->count == w_pieces(p) && pieces->are_rows == c1x1_pixels_are_n(role) &&
                      p->packed->c_in == p->c_in && p->packed->c_out == p->c_out &&
                      (!pieces->are_rows || pieces->offset == c1x1_matrix_offset(p, unit, 1));
@@ -106,25 +112,35 @@ int c1x1_matrix_suits(const c1x1_problem *p) {
     return is_known && p->c_in >= FEWEST && p->c_out >= FEWEST;
 }
 
-static int pixels_in_place(const c1x1_view *v, const c1x1_choice *c) {
-    const c1x1_problem *p = v->problem;
-    if (p->compute == C1X1_COMPUTE_FLOAT32) return c->x_in_place;
-    return !c->is_gathered && p->dims > 0 &&
-           (c1x1_pixels_are_n(c->role) ? p->dim[p->dims - 1].x_stride : p->x_channel) == 1;
+/* Whether elements follow each other `along` one axis, and lie whole elements apart across it. */
+static int is_dense(ptrdiff_t along, ptrdiff_t across, size_t size) {
+    return along == (ptrdiff_t)size && across % (ptrdiff_t)size == 0;
 }
 
-/* Bytes that fill whole tiles as they lie: nothing beside them is read. */
+static int pixels_in_place(const c1x1_view *v, const c1x1_choice *c, const c1x1_isa *isa) {
+    const c1x1_problem *p = v->problem;
+    if (c1x1_matrix_kind(p) == C1X1_UNIT_FLOAT32) return c->x_in_place;
+    if (c->is_gathered || p->dims == 0) return 0;
+    const ptrdiff_t pixel = p->dim[p->dims - 1].x_stride;
+    const int are_columns = c1x1_pixels_are_n(c->role);
+    return is_dense(are_columns ? pixel : p->x_channel, are_columns ? p->x_channel : pixel,
+                    unit_of(isa, p)->size);
+}
+
+/* Rows that fill whole tiles as they lie: nothing beside them is read. */
 static int reads_pixels(const c1x1_view *v, const c1x1_choice *c, const c1x1_isa *isa) {
     const c1x1_problem *p = v->problem;
-    return p->compute == C1X1_COMPUTE_INT32 && !c1x1_pixels_are_n(c->role) &&
-           pixels_in_place(v, c) && p->c_in % C1X1_MATRIX_BYTES == 0 &&
+    return c1x1_matrix_kind(p) != C1X1_UNIT_FLOAT32 && !c1x1_pixels_are_n(c->role) &&
+           pixels_in_place(v, c, isa) && p->c_in % unit_of(isa, p)->k == 0 &&
            c1x1_matrix_offset(p, isa, 0) == 0;
 }
 
-static int weights_in_place(const c1x1_view *v, const c1x1_choice *c) {
+static int weights_in_place(const c1x1_view *v, const c1x1_choice *c, const c1x1_isa *isa) {
     const c1x1_problem *p = v->problem;
-    const ptrdiff_t along = c1x1_pixels_are_n(c->role) ? p->w_in : p->w_out;
-    if (p->compute == C1X1_COMPUTE_INT32) return along == 1;
+    const int are_rows = c1x1_pixels_are_n(c->role);
+    const ptrdiff_t along = are_rows ? p->w_in : p->w_out, across = are_rows ? p->w_out : p->w_in;
+    if (c1x1_matrix_kind(p) != C1X1_UNIT_FLOAT32)
+        return is_dense(along, across, unit_of(isa, p)->size);
     return c1x1_w_is_native(v) && c1x1_is_unit(along, v->size);
 }
 
@@ -160,9 +176,10 @@ int c1x1_matrix_wins(const c1x1_view *v, const c1x1_choice *c, const c1x1_machin
 /* Pixels of a block: a panel of them stays in L1 while all weights pass, or where those lie beyond L2
  * the other way round. */
 static size_t pixels_of_block(const c1x1_plan *plan, int is_streamed, size_t pixels) {
-    size_t want = is_streamed                                      ? PIXELS_OF_PASS
-                  : c1x1_pixels_are_n(plan->role) || plan->reads_x ? PIXELS_ALONG
-                                                                   : EDGE;
+    const int reads_bytes = plan->reads_x && plan->unit_kind == C1X1_UNIT_BYTES;
+    size_t want = is_streamed                                    ? PIXELS_OF_PASS
+                  : c1x1_pixels_are_n(plan->role) || reads_bytes ? PIXELS_ALONG
+                                                                 : EDGE;
     const size_t channels = c1x1_pixels_are_n(plan->role) ? plan->mc : plan->nc;
     const size_t share =
         plan->threads > 1 ? pixels * plan->outer / (2 * (size_t)plan->threads) : want;
@@ -177,13 +194,15 @@ void c1x1_plan_matrix(const c1x1_view *v, const c1x1_choice *c, const c1x1_machi
     const c1x1_matrix_kernels *unit = unit_of(machine->isa, p);
     const int pixels_are_n = c1x1_pixels_are_n(plan->role);
     const int is_cut = cut_before(p, machine->isa, plan->role) != NULL;
-    const c1x1_source weights = is_cut                   ? C1X1_PREPACKED
-                                : weights_in_place(v, c) ? C1X1_IN_PLACE
-                                                         : C1X1_PACK_BLOCK;
-    const c1x1_source pixels = pixels_in_place(v, c) ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
+    const c1x1_source weights = is_cut                                 ? C1X1_PREPACKED
+                                : weights_in_place(v, c, machine->isa) ? C1X1_IN_PLACE
+                                                                       : C1X1_PACK_BLOCK;
+    const c1x1_source pixels =
+        pixels_in_place(v, c, machine->isa) ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
     size_t channels = is_cut ? p->c_out : channels_at_once(p, unit);
     if (!plan->is_direct) channels = smaller(channels, 1024);
     plan->unit = machine->isa;
+    plan->unit_kind = c1x1_matrix_kind(p);
     plan->factor = 1;
     plan->k = p->c_in;
     plan->reads_x = reads_pixels(v, c, machine->isa);
@@ -207,10 +226,10 @@ void c1x1_plan_matrix(const c1x1_view *v, const c1x1_choice *c, const c1x1_machi
 }
 
 void c1x1_size_matrix(c1x1_plan *plan) {
-    const c1x1_matrix_kernels *unit = plan->unit->matrix[plan->compute];
+    const c1x1_matrix_kernels *unit = plan->unit->matrix[plan->unit_kind];
     const size_t line = C1X1_LINE;
     const size_t stage = (plan->matrix_kc + EDGE) * EDGE * unit->size;
-    const int is_checked = plan->compute == C1X1_COMPUTE_FLOAT32;
+    const int is_checked = plan->unit_kind != C1X1_UNIT_BYTES;
     const size_t tiles = is_checked ? EDGE * (plan->kc + 2 * C1X1_CHAINS) * sizeof(float) : 0;
     const size_t panel = is_checked ? plan->kc * plan->nr * sizeof(float) : 0;
     const int pixels_are_n = c1x1_pixels_are_n(plan->role);

@@ -45,8 +45,8 @@ typedef enum { C1X1_ALONG, C1X1_ACROSS } c1x1_way;
 /* NULL for a float to an integer, and for what does not fit int16 to pairs of those: no problem asks
  * for that. */
 c1x1_load_fn c1x1_find_load(c1x1_dtype from, c1x1_compute to, c1x1_way way);
-/* Bytes stay bytes. */
-void c1x1_load_bytes(void *packed, const char *source, const c1x1_copy *copy);
+/* Elements of one byte, or two, as they are. */
+c1x1_load_fn c1x1_find_copy(size_t size);
 /* To elements of sums, where those of operands differ from them; NULL for integers of 32 bits and more to
  * int32. */
 c1x1_load_fn c1x1_find_load_sums(c1x1_dtype from, c1x1_compute to);

@@ -24,7 +24,7 @@ void c1x1_release(void *p) {
 
 /* For the a side or the b side of a matrix unit. NULL: no memory. */
 static c1x1_pieces *cut_weights(const c1x1_problem *p, const c1x1_isa *isa, int are_rows) {
-    const c1x1_matrix_kernels *unit = isa->matrix[p->compute];
+    const c1x1_matrix_kernels *unit = isa->matrix[c1x1_matrix_kind(p)];
     const unsigned count = c1x1_matrix_pieces(p->w_dtype, p->precision);
     const int offset = are_rows ? c1x1_matrix_offset(p, isa, 1) : 0;
     const size_t panels = divide_up(p->c_out, C1X1_MATRIX_EDGE), all = panels * p->groups;
@@ -48,8 +48,9 @@ static c1x1_pieces *cut_weights(const c1x1_problem *p, const c1x1_isa *isa, int 
                               .panels = panels,
                               .range = (c1x1_range *)(void *)(memory + head),
                               .data = memory + head + ranges};
-    const c1x1_load_fn load =
-        unit->size == 1 ? c1x1_load_bytes : c1x1_find_load(p->w_dtype, p->compute, C1X1_ALONG);
+    const c1x1_load_fn load = unit->size < sizeof(float)
+                                  ? c1x1_find_copy(unit->size)
+                                  : c1x1_find_load(p->w_dtype, p->compute, C1X1_ALONG);
     const ptrdiff_t ld = are_rows ? (ptrdiff_t)p->c_in : C1X1_MATRIX_EDGE;
     for (size_t i = 0; i < all; i++) {
         const size_t first = i % panels * C1X1_MATRIX_EDGE,
@@ -92,7 +93,7 @@ c1x1_status c1x1_pack_weights(const c1x1_problem *p, const c1x1_machine *machine
     weights->panels = c1x1_allocate(weights->bytes ? weights->bytes : 1);
     if (!weights->panels) return C1X1_NO_MEMORY;
     memset(weights->panels, 0, weights->bytes);
-    if (machine->isa->matrix[p->compute] && c1x1_matrix_suits(p)) {
+    if (machine->isa->matrix[c1x1_matrix_kind(p)] && c1x1_matrix_suits(p)) {
         weights->pieces = cut_weights(p, machine->isa, is_planar);
         if (!weights->pieces) return C1X1_NO_MEMORY;
         weights->bytes += weights->pieces->panels * p->groups * weights->pieces->panel_bytes;

@@ -455,10 +455,10 @@ static void check_units(const c1x1_isa *isa) {
     static const char *const plain[] = {[C1X1_SIGNS_ANY] = "emulated_amx",
                                         [C1X1_SIGNS_DIFFER] = "emulated_vnni",
                                         [C1X1_SIGNS_AGREE] = "emulated_dot"};
-    const c1x1_matrix_kernels *unit = isa->matrix[C1X1_COMPUTE_INT32];
+    const c1x1_matrix_kernels *unit = isa->matrix[C1X1_UNIT_BYTES];
     if (!unit || (isa->needs & C1X1_HAS_AMX)) return; /* tests/units asks for permission */
     const c1x1_isa *emulated = c1x1_find_isa(plain[unit->signs]);
-    check_bytes(isa->name, unit, emulated->matrix[C1X1_COMPUTE_INT32]);
+    check_bytes(isa->name, unit, emulated->matrix[C1X1_UNIT_BYTES]);
     cases += bytes_cases;
     failures += bytes_failures;
     report(isa->name, "bytes");

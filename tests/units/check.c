@@ -38,6 +38,8 @@ static void fail(const char *what, size_t m, size_t n, size_t k, unsigned a, uns
     printf("%s differs: m %zu n %zu k %zu pieces %u %u\n", what, m, n, k, a, b);
 }
 
+static size_t smaller_of(size_t a, size_t b) { return a < b ? a : b; }
+
 static uint32_t state = 1;
 static float number(void) {
     state = state * 1664525u + 1013904223u;
@@ -45,16 +47,16 @@ static float number(void) {
     return state >> 24 & 1 ? v : v * 1e-9f;
 }
 
-/* The units for float32: of the ISA, and emulated. */
-#define UNITS {c1x1_isa_x86_amx.matrix[0], c1x1_isa_emulated_amx.matrix[0]}
+/* The units of a kind: of the ISA, and emulated. */
+#define UNITS(kind) {c1x1_isa_x86_amx.matrix[kind], c1x1_isa_emulated_amx.matrix[kind]}
 
-static void check_split(size_t count, size_t k, unsigned pieces, int is_rows) {
-    const c1x1_matrix_kernels *unit[2] = UNITS;
+static void check_split(size_t count, size_t k, unsigned pieces, int is_rows, c1x1_unit kind) {
+    const c1x1_matrix_kernels *unit[2] = UNITS(kind);
     const ptrdiff_t ld = (ptrdiff_t)(is_rows ? k : count);
     char *source = guarded(count * k * unit[1]->size);
     for (size_t i = 0; i < count * k; i++) {
-        const float v = i % 7 ? number() : 0;
-        memcpy(source + i * unit[1]->size, &v, unit[1]->size);
+        const float v = i % 7 ? number() : 0; /* its upper half is bfloat16 */
+        memcpy(source + i * unit[1]->size, (const char *)&v + 4 - unit[1]->size, unit[1]->size);
     }
     const size_t bytes = c1x1_matrix_bytes(unit[1], k, pieces);
     char *to[2] = {guarded(bytes), guarded(bytes)};
@@ -75,10 +77,11 @@ static void check_split(size_t count, size_t k, unsigned pieces, int is_rows) {
 }
 
 static void check_multiply(size_t m, size_t n, size_t k, unsigned a_pieces, unsigned b_pieces,
-                           size_t more, c1x1_start start) {
-    const c1x1_matrix_kernels *unit[2] = UNITS;
+                           size_t more, c1x1_start start, size_t pixel) {
+    const c1x1_matrix_kernels *unit[2] = UNITS(pixel ? C1X1_UNIT_BFLOAT16 : C1X1_UNIT_FLOAT32);
     const size_t columns = more * EDGE + n, ldc = columns + 5;
-    const size_t a_bytes = c1x1_matrix_bytes(unit[1], k, a_pieces);
+    const size_t a_bytes =
+        pixel ? (m - 1) * pixel + 2 * k : c1x1_matrix_bytes(unit[1], k, a_pieces);
     const size_t b_bytes = c1x1_matrix_bytes(unit[1], k, b_pieces);
     const size_t c_count = (m - 1) * ldc + columns;
     char *a = guarded(a_bytes), *b = guarded(b_bytes * (more + 1));
@@ -93,9 +96,19 @@ static void check_multiply(size_t m, size_t n, size_t k, unsigned a_pieces, unsi
                                 .to = a,
                                 .pieces = a_pieces,
                                 .range = &range};
-    unit[1]->split_rows(&split_a);
+    if (pixel) /* rows as an image has them: the upper halves of float32 */
+        for (size_t i = 0; i < a_bytes; i += 2) {
+            const float v = number();
+            memcpy(a + i, (const char *)&v + 2, smaller_of(2, a_bytes - i));
+        }
+    else
+        unit[1]->split_rows(&split_a);
     for (size_t j = 0; j <= more; j++) {
-        for (size_t i = 0; i < EDGE * k; i++) panel[i] = number();
+        for (size_t i = 0; i < EDGE * k; i++) {
+            const float v = number(); /* its upper half is bfloat16 */
+            memcpy((char *)panel + i * unit[1]->size, (const char *)&v + 4 - unit[1]->size,
+                   unit[1]->size);
+        }
         const c1x1_split split_b = {.count = j < more ? EDGE : n,
                                     .k = k,
                                     .source = panel,
@@ -116,6 +129,9 @@ static void check_multiply(size_t m, size_t n, size_t k, unsigned a_pieces, unsi
                                          .ldc = (ptrdiff_t)ldc,
                                          .a_pieces = a_pieces,
                                          .b_pieces = b_pieces,
+                                         .a_row = pixel ? (ptrdiff_t)pixel : C1X1_MATRIX_ROW,
+                                         .a_step = pixel ? C1X1_MATRIX_ROW
+                                                         : a_pieces * 2 * C1X1_MATRIX_TILE,
                                          .start = start,
                                          .more = more,
                                          .last_n = n,
@@ -146,30 +162,39 @@ int main(int argc, char **argv) {
     for (size_t count = 1; count <= EDGE; count++)
         for (unsigned pieces = 1; pieces <= C1X1_MATRIX_PIECES; pieces++)
             for (size_t k = 1; k <= 67; k += 6) {
-                check_split(count, k, pieces, 1);
-                check_split(count, k, pieces, 0);
+                check_split(count, k, pieces, 1, C1X1_UNIT_FLOAT32);
+                check_split(count, k, pieces, 0, C1X1_UNIT_FLOAT32);
             }
+    for (size_t count = 1; count <= EDGE; count++)
+        for (size_t k = 1; k <= 67; k += 3) {
+            check_split(count, k, 1, 1, C1X1_UNIT_BFLOAT16);
+            check_split(count, k, 1, 0, C1X1_UNIT_BFLOAT16);
+        }
     for (size_t m = 1; m <= EDGE; m++)
         for (size_t n = 1; n <= EDGE; n += m % 4 ? 5 : 1)
             check_multiply(m, n, 33, 1 + (unsigned)(m + n) % 3, 1 + (unsigned)n % 3, n % 3,
                            m % 3 == 0   ? C1X1_ADD
                            : m % 3 == 1 ? C1X1_ZERO
-                                        : C1X1_CONTINUE);
+                                        : C1X1_CONTINUE,
+                           0);
+    for (size_t m = 1; m <= EDGE; m++)
+        for (size_t n = 1; n <= EDGE; n += m % 4 ? 7 : 2)
+            check_multiply(m, n, 64, 1, 1, n % 3, m % 2 ? C1X1_ADD : C1X1_ZERO, 128 + m % 3 * 10);
     for (unsigned a = 1; a <= C1X1_MATRIX_PIECES; a++)
         for (unsigned b = 1; b <= C1X1_MATRIX_PIECES; b++)
             for (c1x1_start start = C1X1_ZERO; start <= C1X1_CONTINUE; start++)
                 for (size_t n = 9; n <= 25; n += 16) {
-                    check_multiply(11, n, 70, a, b, 1, start);
-                    check_multiply(27, n, 70, a, b, 1, start);
+                    check_multiply(11, n, 70, a, b, 1, start, 0);
+                    check_multiply(27, n, 70, a, b, 1, start, 0);
                 }
-    check_bytes("x86_amx", c1x1_isa_x86_amx.matrix[C1X1_COMPUTE_INT32],
-                c1x1_isa_emulated_amx.matrix[C1X1_COMPUTE_INT32]);
+    check_bytes("x86_amx", c1x1_isa_x86_amx.matrix[C1X1_UNIT_BYTES],
+                c1x1_isa_emulated_amx.matrix[C1X1_UNIT_BYTES]);
     if (amx_trapped && !amx_is_released()) fail("the state of tiles", 0, 0, 0, 1, 1);
     if (amx_trapped || has_avx_vnni())
-        check_bytes("x86_avx_vnni", c1x1_isa_x86_avx_vnni.matrix[C1X1_COMPUTE_INT32],
-                    c1x1_isa_emulated_vnni.matrix[C1X1_COMPUTE_INT32]);
+        check_bytes("x86_avx_vnni", c1x1_isa_x86_avx_vnni.matrix[C1X1_UNIT_BYTES],
+                    c1x1_isa_emulated_vnni.matrix[C1X1_UNIT_BYTES]);
     check_bytes("vectors of sixteen", dots_in_plain_c,
-                c1x1_isa_emulated_vnni.matrix[C1X1_COMPUTE_INT32]);
+                c1x1_isa_emulated_vnni.matrix[C1X1_UNIT_BYTES]);
     cases += bytes_cases;
     failures += bytes_failures;
     printf("%lu cases, %lu failures, %lu instructions emulated\n", cases, failures, amx_trapped);

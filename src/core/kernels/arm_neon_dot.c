@@ -41,5 +41,5 @@ const c1x1_isa c1x1_isa_arm_neon_dot = {
     .name = "arm_neon_dot",
     .description = "64-bit ARM with NEON and its dot products",
     .needs = C1X1_HAS_FMA | C1X1_HAS_NEON | C1X1_HAS_DOT,
-    .matrix = {[C1X1_COMPUTE_INT32] = &dots_of_bytes},
+    .matrix = {[C1X1_UNIT_BYTES] = &dots_of_bytes},
 };

@@ -8,6 +8,8 @@
 #include "matrix_bytes.inc"
 #include "matrix_split.inc"
 
+#include "matrix_halves.inc"
+
 SPLIT_INLINE c1x1_floats emulated_flush(c1x1_floats v) {
     const c1x1_words size = (c1x1_words)v & 0x7fffffffu;
     return (c1x1_floats)((c1x1_words)v & ((c1x1_words)(size >= 0x00800000u) | 0x80000000u));
@@ -47,17 +49,17 @@ static const emulated_step emulated_steps[C1X1_MATRIX_PIECES][C1X1_MATRIX_PIECES
 
 static void emulated_block(const c1x1_matrix_block *t, size_t n, const char *b, float *c) {
     const emulated_step multiply = emulated_steps[t->a_pieces - 1][t->b_pieces - 1];
-    const size_t a_step = t->a_pieces * 2 * C1X1_MATRIX_TILE;
     const size_t b_step = t->b_pieces * 2 * C1X1_MATRIX_TILE;
     for (size_t i = 0; i < t->m; i++) {
         for (size_t j = 0; j < n; j += LANES) {
             const size_t columns = n - j < LANES ? n - j : LANES;
-            const char *rows = (const char *)t->a + i * 64;
+            const char *rows = (const char *)t->a + (ptrdiff_t)i * t->a_row;
             const char *tiles = b + j / LANES * C1X1_MATRIX_TILE;
             float *at = c + (ptrdiff_t)i * t->ldc + j;
             c1x1_floats sum = {0};
             if (t->start == C1X1_CONTINUE) memcpy(&sum, at, columns * sizeof *at);
-            for (size_t p = 0; p < t->k; p += C1X1_MATRIX_HALVES, rows += a_step, tiles += b_step)
+            for (size_t p = 0; p < t->k;
+                 p += C1X1_MATRIX_HALVES, rows += t->a_step, tiles += b_step)
                 multiply(&sum, rows, tiles);
             if (t->start == C1X1_ADD) {
                 c1x1_floats before = {0};
@@ -121,6 +123,16 @@ static const c1x1_matrix_kernels emulated_matrix = {
     .cycles_per_split = C1X1_AMX_SPLIT_CYCLES,
 };
 
+static const c1x1_matrix_kernels emulated_halves = {
+    .k = C1X1_MATRIX_HALVES,
+    .size = sizeof(uint16_t),
+    .split_rows = halves_rows,
+    .split_columns = halves_columns,
+    .multiply = emulated_multiply,
+    .cycles_per_product = C1X1_AMX_PRODUCT_CYCLES,
+    .cycles_per_split = C1X1_MOVE_CYCLES,
+};
+
 #define EMULATED_BYTES(SIGNS)                                                              \
     {                                                                                      \
         .k = C1X1_MATRIX_BYTES, .size = 1, .signs = SIGNS, .split_rows = bytes_rows,       \
@@ -142,19 +154,21 @@ const c1x1_isa c1x1_isa_emulated_amx = {
     .description = "plain C, with the matrix units of AMX emulated: for tests",
     .needs = C1X1_HAS_FMA | C1X1_ON_REQUEST,
     .kernels = EMULATED_KERNELS,
-    .matrix = {[C1X1_COMPUTE_FLOAT32] = &emulated_matrix, [C1X1_COMPUTE_INT32] = &emulated_bytes},
+    .matrix = {[C1X1_UNIT_FLOAT32] = &emulated_matrix,
+               [C1X1_UNIT_BFLOAT16] = &emulated_halves,
+               [C1X1_UNIT_BYTES] = &emulated_bytes},
 };
 const c1x1_isa c1x1_isa_emulated_vnni = {
     .name = "emulated_vnni",
     .description = "plain C, with products of unsigned by signed bytes emulated: for tests",
     .needs = C1X1_HAS_FMA | C1X1_ON_REQUEST,
     .kernels = EMULATED_KERNELS,
-    .matrix = {[C1X1_COMPUTE_INT32] = &emulated_differ},
+    .matrix = {[C1X1_UNIT_BYTES] = &emulated_differ},
 };
 const c1x1_isa c1x1_isa_emulated_dot = {
     .name = "emulated_dot",
     .description = "plain C, with products of bytes of one sign emulated: for tests",
     .needs = C1X1_HAS_FMA | C1X1_ON_REQUEST,
     .kernels = EMULATED_KERNELS,
-    .matrix = {[C1X1_COMPUTE_INT32] = &emulated_agree},
+    .matrix = {[C1X1_UNIT_BYTES] = &emulated_agree},
 };

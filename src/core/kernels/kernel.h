@@ -180,7 +180,7 @@ typedef struct {
     size_t count, k; /* rows or columns, at most C1X1_MATRIX_EDGE */
     const void *source;
     ptrdiff_t ld; /* elements from row to row of the source */
-    void *to;
+    void *to;     /* NULL: rows of bfloat16 stay where they are, and only their range is noted */
     unsigned pieces;
     c1x1_range *range; /* is widened; bytes have none */
     int is_flipped;    /* rows of bytes: signed ones become unsigned, or the other way round */
@@ -205,10 +205,10 @@ typedef struct {
     size_t last_n, next_b; /* columns of that, bytes from a b to the next */
 } c1x1_matrix_block;
 
-/* A unit that multiplies pieces of bfloat16 (C1X1_COMPUTE_FLOAT32) or bytes (C1X1_COMPUTE_INT32). */
+/* What multiplies operands of one c1x1_unit. */
 typedef struct {
     size_t k;         /* that a tile holds: C1X1_MATRIX_HALVES or C1X1_MATRIX_BYTES */
-    size_t size;      /* bytes of an element before it is cut: float32, or a byte */
+    size_t size;      /* bytes of an element before it is cut */
     c1x1_signs signs; /* of bytes, that it multiplies */
     void (*split_rows)(const c1x1_split *split);    /* rows lie along k */
     void (*split_columns)(const c1x1_split *split); /* rows lie across k */
@@ -251,11 +251,11 @@ typedef struct c1x1_pieces {
 typedef struct c1x1_isa {
     const char *name; /* also the value of C1X1_ISA */
     const char *description;
-    unsigned needs;                                        /* C1X1_HAS_... */
-    const c1x1_kernels *kernels[C1X1_COMPUTE_COUNT];       /* NULL: the next ISA below serves it */
-    const c1x1_matrix_kernels *matrix[C1X1_COMPUTE_COUNT]; /* or NULL */
-    const c1x1_converters *converters;                     /* or NULL */
-    const c1x1_bytes *bytes;                               /* or NULL */
+    unsigned needs;                                     /* C1X1_HAS_... */
+    const c1x1_kernels *kernels[C1X1_COMPUTE_COUNT];    /* NULL: the next ISA below serves it */
+    const c1x1_matrix_kernels *matrix[C1X1_UNIT_COUNT]; /* or NULL */
+    const c1x1_converters *converters;                  /* or NULL */
+    const c1x1_bytes *bytes;                            /* or NULL */
 } c1x1_isa;
 
 /* registry.c: best ISA first, ends with the one that every machine runs. */

@@ -17,9 +17,13 @@
 #ifdef __AVX512F__ /* a test builds this file without, to run it where AVX-512 is missing */
 #define matrix_max(a, b) ((c1x1_words)_mm512_max_epu32((__m512i)(a), (__m512i)(b)))
 #define matrix_min(a, b) ((c1x1_words)_mm512_min_epu32((__m512i)(a), (__m512i)(b)))
+#define halves_max(a, b) ((c1x1_halves)_mm512_max_epu16((__m512i)(a), (__m512i)(b)))
+#define halves_min(a, b) ((c1x1_halves)_mm512_min_epu16((__m512i)(a), (__m512i)(b)))
 #endif
 #include "matrix_bytes.inc"
 #include "matrix_split.inc"
+
+#include "matrix_halves.inc"
 
 typedef struct {
     uint8_t palette, start_row, reserved[14];
@@ -47,8 +51,8 @@ static void amx_configure(size_t m, size_t n) {
 #define AMX_PRODUCT(x, y)                                                   \
     if (held_a != (x)) {                                                    \
         const char *from = a + (x) * 2 * C1X1_MATRIX_TILE;                  \
-        _tile_loadd(4, from, 64);                                           \
-        if (has_below) _tile_loadd(5, from + C1X1_MATRIX_TILE, 64);         \
+        _tile_loadd(4, from, row);                                           \
+        if (has_below) _tile_loadd(5, from + TILE_ROWS * row, row);         \
         held_a = (x);                                                       \
     }                                                                       \
     if (held_b != (y)) {                                                    \
@@ -87,6 +91,7 @@ static void amx_add(const c1x1_matrix_block *t, size_t n, const float *sums, flo
     SPLIT_INLINE void amx_block_##A##_##B(const c1x1_matrix_block *t, size_t n, const char *b, float *c, \
                                           const int has_below, const int has_right) {             \
         const char *a = t->a;                                                                     \
+        const ptrdiff_t row = t->a_row; \
         float sums[C1X1_MATRIX_EDGE * C1X1_MATRIX_EDGE] __attribute__((aligned(64)));             \
         float *const to = c;                                                                      \
         const int adds = t->start == C1X1_ADD;                                                    \
@@ -99,7 +104,7 @@ static void amx_add(const c1x1_matrix_block *t, size_t n, const float *sums, flo
         }                                                                                         \
         for (size_t p = 0; p < t->k; p += C1X1_MATRIX_HALVES) {                                        \
             int held_a = -1, held_b = -1;                                                         \
-            C1X1_PRODUCTS_##A##_##B(AMX_PRODUCT) a += A * 2 * C1X1_MATRIX_TILE;                   \
+            C1X1_PRODUCTS_##A##_##B(AMX_PRODUCT) a += t->a_step;                   \
             b += B * 2 * C1X1_MATRIX_TILE;                                                        \
         }                                                                                         \
         AMX_EACH(AMX_STORE)                                                                       \
@@ -149,6 +154,16 @@ static const c1x1_matrix_kernels amx_matrix = {
     .multiply = amx_multiply,
     .cycles_per_product = C1X1_AMX_PRODUCT_CYCLES,
     .cycles_per_split = C1X1_AMX_SPLIT_CYCLES,
+};
+
+static const c1x1_matrix_kernels amx_halves = {
+    .k = C1X1_MATRIX_HALVES,
+    .size = sizeof(uint16_t),
+    .split_rows = halves_rows,
+    .split_columns = halves_columns,
+    .multiply = amx_multiply,
+    .cycles_per_product = C1X1_AMX_PRODUCT_CYCLES,
+    .cycles_per_split = C1X1_MOVE_CYCLES,
 };
 
 /* Bytes: A and B say which side is signed; TDPBSSD and its like keep sums in int32, which wrap. */
@@ -215,5 +230,7 @@ const c1x1_isa c1x1_isa_x86_amx = {
     .description = "x86-64 with AVX-512 and the tiles of AMX: bfloat16 and bytes",
     .needs = C1X1_HAS_FMA | C1X1_HAS_AVX2 | C1X1_HAS_AVX512 | C1X1_HAS_AMX,
     .kernels = {NULL, NULL, NULL, NULL},
-    .matrix = {[C1X1_COMPUTE_FLOAT32] = &amx_matrix, [C1X1_COMPUTE_INT32] = &amx_bytes},
+    .matrix = {[C1X1_UNIT_FLOAT32] = &amx_matrix,
+               [C1X1_UNIT_BFLOAT16] = &amx_halves,
+               [C1X1_UNIT_BYTES] = &amx_bytes},
 };

@@ -36,5 +36,5 @@ const c1x1_isa c1x1_isa_x86_avx512_vnni = {
     .name = "x86_avx512_vnni",
     .description = "x86-64 with AVX-512 F, BW, DQ, VL and VNNI",
     .needs = C1X1_HAS_FMA | C1X1_HAS_AVX2 | C1X1_HAS_F16C | C1X1_HAS_AVX512 | C1X1_HAS_AVX512_VNNI,
-    .matrix = {[C1X1_COMPUTE_INT32] = &dots_of_bytes},
+    .matrix = {[C1X1_UNIT_BYTES] = &dots_of_bytes},
 };
