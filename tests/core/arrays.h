@@ -39,7 +39,7 @@ static inline size_t pick(rng *r, const size_t *from, size_t count) { return fro
 /* ---- one element ---------------------------------------------------------------------------- */
 
 static inline int is_float(c1x1_dtype t) {
-    return t == C1X1_FLOAT16 || t == C1X1_FLOAT32 || t == C1X1_FLOAT64;
+    return t == C1X1_FLOAT16 || t == C1X1_BFLOAT16 || t == C1X1_FLOAT32 || t == C1X1_FLOAT64;
 }
 static inline int is_unsigned(c1x1_dtype t) {
     return t == C1X1_UINT8 || t == C1X1_UINT16 || t == C1X1_UINT32 || t == C1X1_UINT64;
@@ -65,7 +65,8 @@ static inline void put(void *p, c1x1_dtype t, long value) {
         if (value < 0) half |= 0x8000;
     }
     memcpy(p,
-           t == C1X1_FLOAT16   ? (const void *)&half
+           t == C1X1_FLOAT16    ? (const void *)&half
+           : t == C1X1_BFLOAT16 ? (const void *)((const char *)&narrow + 2) /* its upper half */
            : t == C1X1_FLOAT32 ? (const void *)&narrow
            : t == C1X1_FLOAT64 ? (const void *)&wide
                                : (const void *)&whole, /* little-endian */
@@ -95,6 +96,10 @@ static inline long double get(const void *p, c1x1_dtype t) {
         wide = exponent ? ldexp((double)(1024 + (bits & 1023)), exponent - 25)
                         : ldexp((double)(bits & 1023), -24);
         return bits >> 15 ? -wide : wide;
+    case C1X1_BFLOAT16:
+        bits <<= 16;
+        memcpy(&narrow, &bits, sizeof narrow);
+        return narrow;
     case C1X1_FLOAT32:
         return narrow;
     case C1X1_FLOAT64:
@@ -104,7 +109,15 @@ static inline long double get(const void *p, c1x1_dtype t) {
     }
 }
 
-/* What becomes of a whole number that is stored: saturated, or rounded where float16 is too coarse.
+/* A whole number rounded to so many bits, half to even. */
+static inline long double rounded(long value, int bits) {
+    const double magnitude = fabs((double)value);
+    if (magnitude < (double)(1L << bits)) return (long double)value;
+    const double unit = ldexp(1, ilogb(magnitude) - (bits - 1));
+    return (long double)(rint((double)value / unit) * unit);
+}
+
+/* What becomes of a whole number that is stored: saturated, or rounded where 16 bits are too coarse.
  * Sums of integers without an epilogue go into uint64 modulo 2^64, as NumPy's do. */
 static inline long double stored(long value, c1x1_dtype t, int is_modular) {
     const long width = 8 * (long)c1x1_dtype_size(t);
@@ -112,10 +125,9 @@ static inline long double stored(long value, c1x1_dtype t, int is_modular) {
     if (t == C1X1_FLOAT16) {
         const double magnitude = fabs((double)value);
         if (magnitude >= 65520) return value < 0 ? -INFINITY : INFINITY;
-        if (magnitude < 2048) return (long double)value;
-        const double unit = ldexp(1, ilogb(magnitude) - 10);
-        return (long double)(rint((double)value / unit) * unit);
+        return rounded(value, 11);
     }
+    if (t == C1X1_BFLOAT16) return rounded(value, 8);
     if (is_float(t)) return (long double)value;
     if (is_unsigned(t)) {
         if (width == 64) return is_modular ? (long double)(uint64_t)value : fmaxl(0, value);

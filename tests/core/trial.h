@@ -62,7 +62,13 @@ static inline void make_vector(rng *r, array *a, room *where, c1x1_dtype dtype, 
     for (size_t c = 0; c < count; c++) put(element(a, 0, c), dtype, between(r, low, high));
 }
 
+/* Sums of pairs of int16, or of bytes, take narrow operands only. */
+static inline c1x1_dtype draw_narrow(rng *r) {
+    return (c1x1_dtype)PICK(r, C1X1_BOOL, C1X1_INT8, C1X1_INT8, C1X1_UINT8, C1X1_UINT8, C1X1_INT16);
+}
+
 static inline c1x1_dtype draw_dtype(rng *r, c1x1_compute compute) {
+    if (compute == C1X1_COMPUTE_INT32) return draw_narrow(r);
     const size_t count = compute == C1X1_COMPUTE_INT64 ? C1X1_FLOAT16 : C1X1_DTYPE_COUNT;
     return chance(r, 50) ? c1x1_compute_dtype(compute) : (c1x1_dtype)below(r, count);
 }
@@ -100,7 +106,7 @@ static inline void make_terms(trial *t, layer *l, room *rooms, int keeps_small) 
     l->activation = chance(r, 50) ? C1X1_IDENTITY : (c1x1_activation)below(r, C1X1_ACTIVATION_COUNT);
     if (keeps_small) l->activation = C1X1_CLIP;
     const int is_real = l->has_scale || l->activation != C1X1_IDENTITY;
-    l->finish = l->compute == C1X1_COMPUTE_INT64 && is_real ? C1X1_COMPUTE_FLOAT64 : l->compute;
+    l->finish = c1x1_is_whole(l->compute) && is_real ? C1X1_COMPUTE_FLOAT64 : l->compute;
     const c1x1_dtype dtype = c1x1_compute_dtype(l->finish);
     const size_t count = l->groups * l->c_out;
     if (l->has_scale) make_vector(r, &l->scale, &rooms[SCALE], dtype, count, -3, 3);
@@ -121,6 +127,7 @@ static inline void make_layer(trial *t, layer *l, size_t index, size_t c_in_tota
     const int is_last = (int)index == t->count - 1;
     l->compute = (c1x1_compute)PICK(r, C1X1_COMPUTE_FLOAT32, C1X1_COMPUTE_FLOAT32,
                                     C1X1_COMPUTE_FLOAT64, C1X1_COMPUTE_INT64);
+    if (!t->is_chain && chance(r, 20)) l->compute = C1X1_COMPUTE_INT32;
     if (index) {
         l->x_dtype = t->layers[index - 1].out_dtype;
         if (is_float(l->x_dtype) && l->compute == C1X1_COMPUTE_INT64)
@@ -136,7 +143,7 @@ static inline void make_layer(trial *t, layer *l, size_t index, size_t c_in_tota
     l->out_dtype = chance(r, 60) ? c1x1_compute_dtype(l->compute)
                                  : (c1x1_dtype)below(r, C1X1_DTYPE_COUNT);
     l->has_table = !index && c1x1_dtype_size(l->x_dtype) <= 2 && !is_float(l->x_dtype) &&
-                   l->x_dtype != C1X1_BOOL && chance(r, 40);
+                   l->x_dtype != C1X1_BOOL && l->compute != C1X1_COMPUTE_INT32 && chance(r, 40);
     make_terms(t, l, rooms, t->is_chain && !is_last);
     l->w = (array){.dtype = w_dtype, .axes = 1, .size = {l->groups * l->c_out, l->c_in}};
     make_array(r, &l->w, &rooms[W], 1, t->is_chain ? 1 : 4);
@@ -232,8 +239,12 @@ static inline void make_residual(trial *t) {
     rng *r = &t->r;
     t->has_residual = chance(r, 30);
     if (!t->has_residual) return;
-    const int is_whole = l->finish == C1X1_COMPUTE_INT64;
-    t->residual_is_out = !t->is_in_place && chance(r, 30) && !(is_whole && is_float(l->out_dtype));
+    const int is_whole = c1x1_is_whole(l->finish);
+    const int is_narrow = l->finish == C1X1_COMPUTE_INT32; /* no sum may outgrow that */
+    if (is_narrow && (is_float(l->out_dtype) || c1x1_dtype_size(l->out_dtype) > 2))
+        t->residual_is_out = 0;
+    else
+        t->residual_is_out = !t->is_in_place && chance(r, 30) && !(is_whole && is_float(l->out_dtype));
     if (t->residual_is_out) {
         fill_array(r, &t->out, 9);
         t->residual = t->out;
