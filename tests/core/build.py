@@ -14,6 +14,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -105,8 +106,9 @@ def main() -> None:
     parser.add_argument("--machine", default=platform.machine())
     parser.add_argument("--kernels", help="comma between them; all by default")
     parser.add_argument("--level", default="-O1")
-    parser.add_argument("flags", nargs="*")
-    given = parser.parse_args()
+    # argparse gives a list of positionals to the first gap between options.
+    at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    given = parser.parse_args(sys.argv[1:at])
     path = build(
         given.program,
         given.folder,
@@ -114,7 +116,7 @@ def main() -> None:
         machine=given.machine,
         kernels=given.kernels.split(",") if given.kernels else None,
         level=given.level,
-        flags=tuple(given.flags),
+        flags=tuple(sys.argv[at + 1 :]),
     )
     print(path)
 
