@@ -108,7 +108,7 @@ def tsan(session: nox.Session) -> None:
     """ThreadSanitizer; POSIX threads alone share memory here, so no OpenMP runtime is watched."""
     system(session, clang="clang")
     path = built(session, "drive", "-fsanitize=thread", compiler="clang")
-    driven(session, path, 2000, TSAN_OPTIONS="halt_on_error=1")
+    driven(session, path, 2000, TSAN_OPTIONS="halt_on_error=1:die_after_fork=0")
 
 
 @nox.session
