@@ -199,8 +199,7 @@ enum {
     C1X1_HAS_AVX512 = 1 << 2, /* F, BW, DQ, VL and the OS saves the state */
     C1X1_HAS_NEON = 1 << 3,
     C1X1_HAS_F16C = 1 << 4,
-    C1X1_HAS_AMX = 1
-        << 5, /* tiles of bfloat16 and int8, and the OS saves them; asks for permission first */
+    C1X1_HAS_AMX = 1 << 5, /* tiles of bfloat16 and bytes; the OS saves them, once it is asked */
     C1X1_HAS_AVX512_VNNI = 1 << 6,
     C1X1_HAS_AVX_VNNI = 1 << 7,
     C1X1_HAS_DOT = 1 << 8,   /* ARM's SDOT and UDOT */
@@ -318,9 +317,9 @@ typedef struct c1x1_plan {
     unsigned mr, nr; /* the register tile, in elements */
     unsigned chains; /* running sums per result: 1 or 16 (canonical order) */
     const struct c1x1_isa
-        *unit; /* whose matrix unit multiplies, or NULL. What that cannot do is left
-                  to the tiles of `isa`. */
-    c1x1_unit unit_kind;
+        *unit;           /* whose matrix unit multiplies, or NULL. What that cannot do is left
+                            to the tiles of `isa`. */
+    c1x1_unit unit_kind; /* what it multiplies */
     unsigned a_pieces, b_pieces;  /* that a matrix unit multiplies */
     int reads_x;                  /* it reads pixels where they lie: they fill whole tiles */
     int a_is_signed, b_is_signed; /* bytes, as it multiplies them */
@@ -349,6 +348,7 @@ unsigned c1x1_panel_width(const c1x1_machine *machine, c1x1_compute compute, siz
 
 /* Whether weights that are packed once are cut for a matrix unit too, and into how many pieces. */
 int c1x1_matrix_suits(const c1x1_problem *problem);
+/* What a matrix unit would multiply. */
 c1x1_unit c1x1_matrix_kind(const c1x1_problem *problem);
 unsigned c1x1_matrix_pieces(c1x1_dtype dtype, c1x1_precision precision);
 /* What is added to bytes of the a side for the byte unit of `isa`: 0, 128 or -128. */

@@ -1,9 +1,10 @@
 /* matrix.c - a block on a matrix unit: operands are cut into pieces, multiplied, and checked.
  *
- * Bytes are exact. The unit of bfloat16 knows no NaN, no infinity that is right, and no subnormal number. So the range of every 32
- * rows and of every 32 columns is noted while they are cut; results of a pair that does not fit are
- * computed again by the tiles of the plan's ISA. Rows and columns are counted from the first of an outer
- * step, whatever the blocks, so that threads change nothing. */
+ * Bytes are exact. The unit of bfloat16 knows no NaN, no infinity that is right, and no subnormal number.
+ * So the range of every 32 rows and of every 32 columns is noted while they are cut, or read where they
+ * lie; results of a pair that does not fit are computed again by the tiles of the plan's ISA. Rows and
+ * columns are counted from the first of an outer step, whatever the blocks, so that threads change
+ * nothing. */
 #include "matrix.h"
 
 #include "finish.h"
@@ -11,10 +12,10 @@
 
 enum { EDGE = C1X1_MATRIX_EDGE };
 
-/* One side of the product: panels of EDGE rows or columns, cut from k0 on. */
+/* One side of the product from k0 on: panels of EDGE rows or columns, so many bytes apart. */
 typedef struct {
     const char *base;
-    size_t panel_bytes;
+    ptrdiff_t panel_bytes;
 } pieces;
 
 static size_t panels_of(size_t count) { return divide_up(count, EDGE); }
@@ -121,7 +122,7 @@ static pieces read_pixels(worker *w, const block *t, const side *q, size_t k0, s
     const c1x1_plan *plan = w->s->plan;
     const c1x1_matrix_kernels *unit = unit_of(plan);
     const segment g = c1x1_segment_at(w->s, q->first, q->count);
-    const pieces found = {t->x + g.x + k0 * unit->size, (size_t)(EDGE * g.x_stride)};
+    const pieces found = {t->x + g.x + k0 * unit->size, EDGE * g.x_stride};
     if (plan->unit_kind == C1X1_UNIT_BYTES) return found;
     if (plan->matrix_kc >= plan->k && c1x1_holds_pixels(w, t, q->first, 0)) return found;
     if (k0 == 0) forget_ranges(q);
@@ -143,7 +144,7 @@ static pieces find_pixels(worker *w, const block *t, const side *q, size_t k0, s
     if (plan->reads_x) return read_pixels(w, t, q, k0, k);
     const size_t panel_bytes =
         c1x1_matrix_bytes(unit_of(plan), plan->matrix_kc, q->count_of_pieces);
-    const pieces found = {q->to, panel_bytes};
+    const pieces found = {q->to, (ptrdiff_t)panel_bytes};
     if (plan->matrix_kc >= plan->k && c1x1_holds_pixels(w, t, q->first, 0)) return found;
     if (k0 == 0) forget_ranges(q);
     cut(w, t, q, k0, k, panel_bytes, q->to);
@@ -161,16 +162,17 @@ static pieces find_weights(worker *w, const block *t, const side *q) {
         const size_t group = (size_t)(p->w_group ? (t->w - p->w) / p->w_group : 0);
         const size_t panel = group * packed->panels + q->first / EDGE;
         for (size_t i = 0; i < panels_of(q->count); i++) q->ranges[i] = packed->range[panel + i];
-        return (pieces){packed->data + panel * panel_bytes, panel_bytes};
+        return (pieces){packed->data + panel * panel_bytes, (ptrdiff_t)panel_bytes};
     }
     const char *from = t->w + (ptrdiff_t)q->first * p->w_out;
-    if (c1x1_holds_weights(w, from, q->count)) return (pieces){q->to, panel_bytes};
+    const pieces found = {q->to, (ptrdiff_t)panel_bytes};
+    if (c1x1_holds_weights(w, from, q->count)) return found;
     forget_ranges(q);
     const size_t kc = s->plan->matrix_kc;
     for (size_t k0 = 0; k0 < s->plan->k; k0 += kc)
         cut(w, t, q, k0, smaller(kc, s->plan->k - k0), panel_bytes,
             q->to + c1x1_matrix_bytes(unit, k0, q->count_of_pieces));
-    return (pieces){q->to, panel_bytes};
+    return found;
 }
 
 /* Whether the unit's products of these are as exact as they should be: nothing infinite, no piece and
@@ -243,17 +245,17 @@ void c1x1_multiply_matrix(worker *w, const block *t, char *c, ptrdiff_t ldc) {
                                .start = k0 == 0        ? C1X1_ZERO
                                         : is_cut_short ? C1X1_ADD
                                                        : C1X1_CONTINUE,
-                               .next_b = right.panel_bytes};
+                               .next_b = (size_t)right.panel_bytes};
         const int goes_along = plan->order == C1X1_ROWS_OUTSIDE;
         for (size_t j = 0; j < (goes_along ? 1 : n_panels); j++) {
             const int is_last = j + 1 == n_panels;
             q.more = goes_along ? n_panels - 1 : 0;
             q.last_n = goes_along || is_last ? last_n : EDGE;
             q.n = EDGE;
-            q.b = from_b + j * right.panel_bytes;
+            q.b = from_b + (ptrdiff_t)j * right.panel_bytes;
             for (size_t i = 0; i < m_panels; i++) {
                 q.m = smaller(EDGE, t->m - i * EDGE);
-                q.a = from_a + i * left.panel_bytes;
+                q.a = from_a + (ptrdiff_t)i * left.panel_bytes;
                 q.c = c + (ptrdiff_t)(i * EDGE) * row + j * EDGE * w->s->size;
                 unit->multiply(&q);
             }

@@ -1,10 +1,12 @@
 /* emulated.c - matrix units in plain C: of bfloat16 as AMX has them, bit by bit, and of bytes.
  *
  * For machines without such a unit, so that what is built on it is tested everywhere: these rows of the
- * registry run only where they are named; their other kernels are those of scalar.c. As Intel's manual has TDPBF16PS: the
- * products of even and of odd elements of k are added up apart, from zero, in order, then to each
- * other, then to what the tile holds; each addition is rounded to nearest, and what is subnormal counts
- * as zero, before and after. A product of two bfloat16 is exact in float32, where it is normal. */
+ * registry run only where they are named; their other kernels are those of scalar.c.
+ *
+ * As Intel's manual has TDPBF16PS: the products of even and of odd elements of k are added up apart, from
+ * zero, in order, then to each other, then to what the tile holds; each addition is rounded to nearest,
+ * and what is subnormal counts as zero, before and after. A product of two bfloat16 is exact in float32,
+ * where it is normal. */
 #include "matrix_bytes.inc"
 #include "matrix_split.inc"
 

@@ -192,10 +192,9 @@ typedef enum { C1X1_SIGNS_ANY, C1X1_SIGNS_DIFFER, C1X1_SIGNS_AGREE } c1x1_signs;
 typedef struct {
     size_t m, n, k; /* m and n of one block, at most C1X1_MATRIX_EDGE */
     const void *a, *b;
-    ptrdiff_t a_row,
-        a_step; /* bytes from row to row of a tile, from tile to tile along k: of bytes,
-                   which may lie in the caller's array */
-    void *c;    /* float32, or int32 of bytes */
+    ptrdiff_t a_row, a_step; /* bytes from row to row of a tile, from tile to tile along k: a of
+                                one piece may lie in the caller's array */
+    void *c;                 /* float32, or int32 of bytes */
     ptrdiff_t ldc;
     unsigned a_pieces, b_pieces;
     int a_is_signed, b_is_signed; /* bytes, as they lie here */
