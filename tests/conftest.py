@@ -77,13 +77,31 @@ def pytest_addoption(parser):
     )
 
 
+def repeats_a_skip(item, seen):
+    """Whether a test like this one, skipped for the same missing feature, is kept already."""
+    marker = item.get_closest_marker("skip")
+    if marker is None or not hasattr(item, "callspec"):
+        return False
+    key = (item.path, item.originalname, marker.kwargs.get("reason", ""))
+    if key in seen:
+        return True
+    seen.add(key)
+    return False
+
+
 def pytest_collection_modifyitems(config, items):
-    """Drops what has the fixture `isa`, where asked to."""
-    if not config.getoption("--as-dispatched"):
-        return
-    dropped = [item for item in items if "isa" in getattr(item, "fixturenames", ())]
+    """Drops what has the fixture `isa`, where asked to; and of the many parameters of one test that
+    would be skipped for one reason all but the first: telling of each takes a minute."""
+    seen = set()
+    dropped = [
+        item
+        for item in items
+        if (config.getoption("--as-dispatched") and "isa" in getattr(item, "fixturenames", ()))
+        or repeats_a_skip(item, seen)
+    ]
     config.hook.pytest_deselected(items=dropped)
-    items[:] = [item for item in items if "isa" not in getattr(item, "fixturenames", ())]
+    gone = set(map(id, dropped))
+    items[:] = [item for item in items if id(item) not in gone]
 
 
 def pytest_report_header():

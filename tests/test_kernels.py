@@ -213,7 +213,7 @@ def test_several_dots_in_one_call_are_each_exact(kernel, rng):
         guarded = np.full(m * n + 16, 77, dtype)
         dense = guarded[8:-8].reshape(m, n)
         for c in (apart, dense):
-            _core.run_kernel(kernel, a, b, c)
+            _core.run_kernel(kernel, a, b, c, fetches_ahead=True)
             np.testing.assert_array_equal(c, want)
             _core.run_kernel(kernel, a, b, c, bias_n=bias)
             np.testing.assert_array_equal(c, want + bias.astype(np.int64))
@@ -222,11 +222,12 @@ def test_several_dots_in_one_call_are_each_exact(kernel, rng):
         assert (guarded[-8:] == 77).all()
 
 
+@pytest.mark.parametrize("in_runs", [False, True], ids=["quarters", "runs"])
 @pytest.mark.parametrize("kernel", kernels("chains"))
-def test_chains_are_exact_on_every_length_and_width(kernel, rng):
+def test_chains_are_exact_on_every_length_and_width(kernel, in_runs, rng):
     m, vl, dtype = kernel["m"], kernel["vl"], kernel["dtype"]
     longest = 4096 // np.dtype(dtype).itemsize // m // 16 * 16
-    sizes = [(k, 5 * vl + 1) for k in range(16, 50)]
+    sizes = [(k, 5 * vl + 1) for k in (*range(16, 50), 95, 150)]
     sizes += [(19, n) for n in (*range(1, 9 * vl + 2), longest - 1, longest)]
     for k, n in sizes:
         a, _ = surrounded((m, k), dtype, rng)
@@ -234,9 +235,9 @@ def test_chains_are_exact_on_every_length_and_width(kernel, rng):
         c, frame = surrounded((m, n), dtype, rng)
         bias = rng.integers(-9, 9, m).astype(dtype)
         want = a.astype(np.int64) @ b.astype(np.int64)
-        _core.run_kernel(kernel, a, b, c)
+        _core.run_kernel(kernel, a, b, c, in_runs=in_runs)
         np.testing.assert_array_equal(c, want)
-        _core.run_kernel(kernel, a, b, c, bias_m=bias)
+        _core.run_kernel(kernel, a, b, c, bias_m=bias, in_runs=in_runs)
         np.testing.assert_array_equal(c, want + bias.astype(np.int64)[:, None])
         check_frame(frame, (m, n))
 

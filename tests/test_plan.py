@@ -118,6 +118,60 @@ def test_few_pixels_take_weights_as_they_lie():
 
 
 @needs_x86
+def test_rows_of_pixels_beyond_l2_are_fetched_ahead():
+    assert plan([1, 512, 512, 224, 16])["fetches_x"]
+    assert plan([1, 512, 512, 224, 1])["fetches_x"]
+    assert not plan([1, 16, 16, 224, 16])["fetches_x"]  # in L2
+    assert not plan([1, 512, 512, 63, 16])["fetches_x"]  # the hardware foresees short rows
+    assert not plan([1, 512, 512, 127, 1])["fetches_x"]
+    assert not plan([1, 512, 512, 224, 16], "first")["fetches_x"]
+    assert not plan([1, 512, 512, 224, 16], stride=2)["fetches_x"]  # half would be in vain
+    assert not plan([1, 512, 512, 224, 16], dtype=np.uint8)["fetches_x"]  # packed
+
+
+@needs_x86
+def test_long_sums_over_pixels_in_place_are_cut_late():
+    """Where weights need not be packed, or are so as wide as they are."""
+    assert plan([1, 14, 14, 1024, 16])["kc"] == 1024
+    wide = plan([1, 20, 20, 3000, 400])
+    assert (wide["nc"], wide["kc"] % wide["piece"]) == (400, 0)
+    assert wide["nc"] * wide["kc"] * 4 <= 768 << 10
+    assert plan([1, 14, 14, 1024, 16], dtype=np.uint8)["kc"] < 1024
+
+
+def test_long_sums_leave_room_for_rows_of_pixels():
+    """Else threads shared out pixels that are too few, and each of them packed all the weights."""
+    p = plan([1, 1, 24, 4096, 24], machine=MACHINE | {"isa": "scalar", "threads": 2})
+    assert (p["mc"], p["nc"]) == (24, 12)
+
+
+@needs_x86
+def test_planes_that_few_rows_of_tiles_read_stay_where_they_are():
+    def b(*shape):
+        return plan([1, *shape], "first")["b"]
+
+    assert b(112, 112, 32, 16) == "in_place"
+    assert b(112, 112, 32, 32) == "pack_block"
+    assert b(128, 128, 32, 16) == "pack_block"  # their lines share sets of L1
+    assert b(600, 599, 32, 16) == "pack_block"  # from memory, in too many streams
+    assert b(600, 599, 12, 8) == "in_place"
+
+
+@needs_x86
+def test_planes_of_few_filters_are_read_in_runs():
+    def in_runs(*shape):
+        return plan([1, *shape], "first")["in_runs"]
+
+    assert in_runs(32, 32, 64, 1)  # their lines share sets of L1
+    assert not in_runs(32, 32, 63, 1)
+    assert not in_runs(28, 28, 192, 1)
+    assert in_runs(28, 28, 192, 4)
+    assert in_runs(500, 499, 128, 1)  # from memory
+    assert not in_runs(500, 499, 64, 1)
+    assert not in_runs(32, 32, 64, 5)
+
+
+@needs_x86
 def test_threads_share_out_the_weights_of_few_pixels():
     p = plan([1, 1, 8, 2000, 1000], machine=MACHINE | {"threads": 2})
     assert (p["b"], p["mc"], p["blocks"]) == ("in_place", 8, 2)

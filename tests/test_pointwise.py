@@ -42,6 +42,24 @@ def test_equals_conv(isa, rng):
             )
 
 
+@pytest.mark.parametrize("groups", [1, 3])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int16])
+def test_every_number_of_filters(isa, dtype, groups, rng):
+    """The last two panels may be packed as one; threads may cut between them; k may be cut too."""
+    for c_in, pixels in ((7, 1), (33, 40), (3500, 40)):
+        for c_out in [*range(1, 70), 100, 136] if c_in < 3500 else (24, 40, 49):
+            x = rng.integers(-3, 4, (pixels, c_in * groups)).astype(dtype)
+            w = rng.integers(-3, 4, (c_in, c_out * groups)).astype(dtype)
+            layer = c1x1.Pointwise(w, layout="WC", groups=groups)
+            for threads in (1, 5):
+                got = layer(x, threads=threads)
+                for g in range(groups):
+                    outputs = slice(g * c_out, (g + 1) * c_out)
+                    pixels_of_group = x[:, g * c_in : (g + 1) * c_in].astype(np.float64)
+                    want = pixels_of_group @ w[:, outputs].astype(np.float64)
+                    np.testing.assert_array_equal(got[:, outputs], want)
+
+
 def test_weights_packed_for_one_isa_are_not_given_to_another(layer, x):
     """A layer outlives a change of ISA."""
     from conftest import has_matrix_unit, runnable_isas

@@ -6,7 +6,8 @@ Each mutant is one edit of one line (a comparison, a sign, a constant, a conditi
 statement) in the files whose every line decides results or memory. It is compiled with
 AddressSanitizer and UndefinedBehaviorSanitizer and driven through random problems. A mutant whose
 instructions equal the original's is no mutant; one that crashes, differs or does not end is killed.
-plan.c and choose.c are left out: another plan is another speed, and the same results.
+plan.c, plan_blocks.c and choose.c are left out: another plan is another speed, with the same
+results.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ FILES = {
     "problem.c": "problem.c",
     "driver.c": "driver.c",
     "multiply.c": "multiply.c",
+    "multiply_few.c": "multiply_few.c",
+    "k_block.h": "multiply.c",
     "matrix.c": "matrix.c",
     "operands.c": "operands.c",
     "operands.h": "operands.c",

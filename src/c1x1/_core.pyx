@@ -32,7 +32,7 @@ cdef extern from "c1x1.h" nogil:
         const char *thread_limit_why
     ctypedef struct c1x1_plan:
         const c1x1_isa *isa
-        int compute, role, a, b, order, finisher, takes_bytes, is_direct, is_gathered, fetches_c, sums_wait
+        int compute, role, a, b, order, finisher, takes_bytes, is_direct, is_gathered, fetches_x, in_runs, fetches_c, sums_wait
         unsigned mr, nr, chains
         const c1x1_isa *unit
         unsigned a_pieces, b_pieces, factor
@@ -108,7 +108,8 @@ cdef extern from "kernels/kernel.h" nogil:
         size_t piece
         int start
         bint fetches_c
-        ptrdiff_t fetched_c
+        ptrdiff_t fetched_c, fetched_a
+        bint in_runs
         c1x1_ahead ahead
         size_t more
         ptrdiff_t next_b
@@ -305,6 +306,8 @@ cdef dict describe_plan(c1x1_problem *problem, object machine, int threads):
         "takes_bytes": bool(plan.takes_bytes),
         "is_direct": bool(plan.is_direct),
         "is_gathered": bool(plan.is_gathered),
+        "fetches_x": bool(plan.fetches_x),
+        "in_runs": bool(plan.in_runs),
         "fetches_c": bool(plan.fetches_c),
         "sums_wait": bool(plan.sums_wait),
         "mr": plan.mr, "nr": plan.nr, "chains": plan.chains,
@@ -514,11 +517,11 @@ cdef const char *data_of(ndarray a) noexcept:
 def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, str start="zero",
                size_t piece=1 << 30, ndarray bias_m=None, ndarray bias_n=None,
                ndarray residual=None, ndarray bounds=None,
-               bint fetches_ahead=False, size_t repeat=1):
+               bint fetches_ahead=False, bint in_runs=False, size_t repeat=1):
     """Calls one kernel on two-dimensional arrays whose last axis is dense; c is written.
 
     A c of several full tiles side by side takes one call. `fetches_ahead` names b as what is read
-    next, and the rows below c. For pack, c holds a panel in each row.
+    next, and the rows below c; chains read b `in_runs`. For pack, c holds a panel in each row.
 
     The caller answers for shapes and dtypes: this is how the tests reach a kernel's edges.
     """
@@ -539,7 +542,8 @@ def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, str start="zero"
     t.piece, t.start = piece, {"zero": C1X1_ZERO, "add": C1X1_ADD, "continue": C1X1_CONTINUE}[start]
     t.ahead.at, t.ahead.step = <const char *>t.b, t.ldb * size
     t.ahead.count = t.k if fetches_ahead else 0
-    t.fetches_c, t.fetched_c = fetches_ahead, m * t.ldc
+    t.in_runs = in_runs
+    t.fetches_c, t.fetched_c, t.fetched_a = fetches_ahead, m * t.ldc, m * t.lda if fetches_ahead else 0
     if kernel["kind"] == "tile":
         if t.n > n * k.vl:
             t.more = t.n // (n * k.vl) - 1

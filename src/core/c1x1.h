@@ -1,10 +1,11 @@
 /* c1x1.h - the C core's interface: what a problem is, what a plan is, and the calls between floors.
  *
  * Floors, top to bottom; a file includes only this header and headers of its own floor or below:
- *   problem.c choose.c plan.c plan_matrix.c chain_plan.c
+ *   problem.c choose.c plan.c plan_blocks.c plan_matrix.c chain_plan.c
  *                                  floor 3  what is legal; who computes what, where and how
- *   driver.c multiply.c matrix.c chain.c operands.c weights.c pack.c lookup.c finish.c store.c
- *   threads.c pool.c               floor 4  walks the plan
+ *   driver.c multiply.c multiply_few.c matrix.c chain.c operands.c weights.c pack.c lookup.c
+ *   finish.c store.c threads.c pool.c
+ *                                  floor 4  walks the plan
  *   kernels/                       floor 5  one register tile each
  *   registry.c cpu.c               beside them: which kernels exist, which of them this CPU runs
  *
@@ -241,11 +242,12 @@ int c1x1_select_isa(const char *name);
 /* ---- weights packed once ------------------------------------------------------------------ */
 
 /* Panels of `nr` output channels, each (steps, nr) contiguous; the tail panel is narrower in use but
- * not in memory. Group after group. */
+ * not in memory. Where c1x1_panel_columns takes the last two together they follow once more as one, in rows
+ * of `wide` elements, which serves blocks that reach the end. Group after group. */
 typedef struct c1x1_weights {
     const struct c1x1_isa *isa;
     c1x1_compute compute;
-    size_t groups, c_in, c_out, nr, group_bytes, bytes;
+    size_t groups, c_in, c_out, nr, wide, wide_at, group_bytes, bytes; /* wide_at: of a group */
     void *panels;
     struct c1x1_pieces *pieces; /* for the matrix unit, or NULL */
 } c1x1_weights;
@@ -313,6 +315,8 @@ typedef struct c1x1_plan {
     int takes_bytes; /* small kernels read and write uint8 themselves */
     int is_direct;   /* kernels write `out` themselves; else through a tile buffer */
     int is_gathered; /* a block of pixels spans several axes; else the last axis only */
+    int fetches_x;   /* pixels are read where they lie, beyond L2: rows to come are fetched ahead */
+    int in_runs;     /* chains: planes are read few at a time, in long runs */
     int fetches_c;   /* results lie beyond L2: their lines are fetched ahead */
     unsigned mr, nr; /* the register tile, in elements */
     unsigned chains; /* running sums per result: 1 or 16 (canonical order) */

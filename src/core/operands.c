@@ -176,8 +176,7 @@ static void pack_rows(worker *w, const block *t, size_t k, const c1x1_loader *lo
     const shared *s = w->s;
     const size_t unit = load->size;
     const size_t nr = s->plan->nr, panel = s->plan->kc * nr;
-    size_t last = t->n; /* columns of the last panel */
-    while (c1x1_panel_columns(s->kernels, nr, last) < last) last -= nr;
+    const size_t last = c1x1_last_columns(s->kernels, nr, t->n);
     const size_t before = t->n - last, length = c1x1_row_length(s, last);
     char *to_last = w->b + before / nr * panel * s->size;
     for (size_t row = 0, rows; row < k; row += rows, from += (ptrdiff_t)rows * step) {
@@ -279,6 +278,18 @@ operand c1x1_find_a(worker *w, const block *t, size_t k0, size_t k) {
     return (operand){t->x + g.x + (ptrdiff_t)k0 * p->x_channel, g.x_stride / size, 0, 0};
 }
 
+static const char *prepacked_group(const shared *s, const block *t) {
+    const c1x1_problem *p = s->problem;
+    const size_t group = p->w_group ? t->group : 0;
+    return (const char *)p->packed->panels + group * p->packed->group_bytes;
+}
+
+operand c1x1_find_wide(const shared *s, const block *t, size_t k0) {
+    const c1x1_weights *packed = s->problem->packed;
+    const char *panel = prepacked_group(s, t) + packed->wide_at;
+    return (operand){panel + k0 * packed->wide * s->size, (ptrdiff_t)packed->wide, 0, 0};
+}
+
 operand c1x1_find_b(worker *w, const block *t, size_t k0, size_t k) {
     const shared *s = w->s;
     const c1x1_plan *plan = s->plan;
@@ -288,9 +299,7 @@ operand c1x1_find_b(worker *w, const block *t, size_t k0, size_t k) {
     case C1X1_PACK_BLOCK:
         return c1x1_pack_b(w, t, k0, k);
     case C1X1_PREPACKED: {
-        const c1x1_weights *packed = p->packed;
-        const size_t group = (size_t)(p->w_group ? (t->w - p->w) / p->w_group : 0);
-        const char *panels = (const char *)packed->panels + group * packed->group_bytes;
+        const char *panels = prepacked_group(s, t);
         const ptrdiff_t panel_bytes = (ptrdiff_t)plan->k * nr * size;
         return (operand){panels + (ptrdiff_t)t->n0 / nr * panel_bytes + (ptrdiff_t)k0 * nr * size,
                          nr, panel_bytes, 0};

@@ -78,11 +78,16 @@ typedef struct {
                           wide; then ld is not used */
 } operand;
 
+/* Whether the tiles read panels of c1x1_weights. */
+static inline int c1x1_is_prepacked(const shared *s) {
+    return s->plan->b == C1X1_PREPACKED && !s->plan->unit;
+}
+
 /* Columns of the panel at j, and elements from row to row of it where it is packed here. */
 static inline size_t c1x1_columns_at(const shared *s, const block *t, size_t j) {
     const size_t nr = s->plan->nr, left = t->n - j;
-    const int is_prepacked = s->plan->b == C1X1_PREPACKED && !s->plan->unit;
-    if (is_prepacked || s->plan->role == C1X1_DOT) return smaller(nr, left);
+    const int is_cut = c1x1_is_prepacked(s) && t->n0 + t->n < s->plan->n;
+    if (is_cut || s->plan->role == C1X1_DOT) return smaller(nr, left);
     return c1x1_panel_columns(s->kernels, nr, left);
 }
 
@@ -138,6 +143,8 @@ static inline ptrdiff_t c1x1_channel_at(const shared *s, size_t k0, ptrdiff_t st
 /* Elements k0 .. k0 + k of the block's rows (columns), packed if the plan says so. */
 operand c1x1_find_a(worker *w, const block *t, size_t k0, size_t k);
 operand c1x1_find_b(worker *w, const block *t, size_t k0, size_t k);
+/* The last panel of c1x1_weights where it is wider than the others. */
+operand c1x1_find_wide(const shared *s, const block *t, size_t k0);
 
 /* Their packed copies, whatever the plan says. */
 operand c1x1_pack_a(worker *w, const block *t, size_t k0, size_t k);

@@ -1,4 +1,4 @@
-/* plan.c - the blocks of a choice, its threads and its workspace. */
+/* plan.c - the threads of a choice, how they share out its blocks, and their workspace. */
 #include "plan.h"
 
 #include <string.h>
@@ -6,165 +6,11 @@
 static const double MACS_PER_THREAD = 5e5; /* below this another thread costs more than it gives */
 static const double BYTES_PER_THREAD = 1.28e5;
 static const double MACS_PER_TASK = 2e6; /* small enough to share out evenly, and to stop soon */
-static const size_t LONGEST_CHAIN = 160; /* multiply-adds in a row (decision 0002) */
-static const size_t FEW_PIXELS = 256;    /* packing weights takes longest (decision 0008) */
-static const size_t PANEL_K = 64;        /* from here on planes are packed a panel at a time */
-static const size_t LONG_K = 1024;       /* of sixteen chains: k is blocked above this */
-static const size_t SPLIT_K = 512;       /* into blocks of at most this */
-static const size_t PACKED_WEIGHTS = 768 << 10; /* bytes that each thread may pack for one call */
-static const size_t FLAGGED_PIXELS = 16 << 10;  /* of a block, a byte each */
-static const size_t WIDE_BUFFER = 16 << 10;     /* bytes of them that become float64 at a time */
-static const size_t FETCHED_ROW = 160;          /* bytes; shorter ones the hardware foresees */
-static const size_t WORKSPACE = 1 << 20;        /* bytes of a thread, beside its packed weights */
+static const size_t FLAGGED_PIXELS = 16 << 10; /* of a block, a byte each */
+static const size_t WIDE_BUFFER = 16 << 10;    /* bytes of them that become float64 at a time */
+static const size_t WORKSPACE = 1 << 20;       /* bytes of a thread, beside its packed weights */
 
 static double greater(double a, double b) { return a > b ? a : b; }
-
-/* A block of about `want` out of `total`, all blocks alike in size, a multiple of unit. */
-static size_t even_block(size_t total, size_t want, size_t unit) {
-    want = larger(want, unit);
-    if (want >= total) return total;
-    return round_up(divide_up(total, divide_up(total, want)), unit);
-}
-
-/* The largest block of pixels that the limits allow; 0 is no limit. */
-static size_t pixels_within(size_t bytes, size_t bytes_per_pixel) {
-    return bytes_per_pixel ? larger(bytes / bytes_per_pixel, 1) : SIZE_MAX;
-}
-
-size_t c1x1_sum_piece(size_t c_in) {
-    if (c_in <= LONGEST_CHAIN) return larger(c_in, 1);
-    return divide_up(c_in, divide_up(c_in, LONGEST_CHAIN));
-}
-
-/* kc is for the caches, piece for the accuracy; the one is a multiple of the other. A panel of b
- * stays in L1 beside the rows of a and c that pass by. */
-static void choose_k(const c1x1_view *v, const c1x1_machine *machine, int x_in_place,
-                     c1x1_plan *plan) {
-    const size_t fits = machine->l1_bytes / 3 * 2 / (plan->nr * v->size);
-    plan->kc = plan->k;
-    plan->piece = v->chains > 1 ? plan->k : c1x1_sum_piece(plan->k);
-    if (plan->role == C1X1_DOT || plan->role == C1X1_SMALL) return;
-    if (plan->piece == plan->k && v->chains == 1) return;
-    if (v->chains > 1) {
-        if (plan->k > LONG_K && !x_in_place) plan->kc = even_block(plan->k, SPLIT_K, C1X1_CHAINS);
-        plan->sums_wait = plan->kc < plan->k;
-    } else if (plan->k > fits) {
-        plan->kc = larger(fits / plan->piece, 1) * plan->piece;
-    }
-    /* Pixels that are overwritten must all have been read: sums wait in the tile buffer. */
-    if (plan->kc < plan->k && v->problem->overlap == C1X1_SAME_PIXELS) plan->is_direct = 0;
-}
-
-/* w as the vector side. A block of pixels stays in L2 while panels of w pass through L1. */
-static void plan_pixels_m(const c1x1_view *v, const c1x1_machine *machine, size_t per_task,
-                          int x_in_place, c1x1_plan *plan) {
-    const c1x1_problem *p = v->problem;
-    const size_t w_bytes = plan->k * plan->n * v->size;
-    const size_t l2_rows = pixels_within(machine->l2_bytes / 2, plan->kc * v->size);
-    const int is_apart = p->overlap == C1X1_APART;
-    const int w_in_l1 = w_bytes <= machine->l1_bytes / 2;
-    const c1x1_weights *packed = p->packed;
-    plan->a = x_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
-    plan->order = w_in_l1 ? C1X1_ROWS_OUTSIDE : C1X1_PANELS_OUTSIDE;
-    if (packed && packed->isa == plan->isa && packed->compute == plan->compute &&
-        packed->nr == plan->nr && packed->c_in == p->c_in && packed->c_out == p->c_out)
-        plan->b = C1X1_PREPACKED;
-    else if (c1x1_w_is_native(v) && c1x1_is_unit(p->w_out, v->size) &&
-             (w_in_l1 || c1x1_w_stays(p, plan->m, plan->mr)))
-        plan->b = C1X1_IN_PLACE;
-    else
-        plan->b = C1X1_PACK_BLOCK;
-    /* With few pixels weights take longest, packed or read: threads share out them, not the pixels. */
-    const int takes_weights = plan->b == C1X1_PACK_BLOCK || (plan->b == C1X1_IN_PLACE && !w_in_l1);
-    const int shares_weights = takes_weights && plan->m < FEW_PIXELS && is_apart &&
-                               plan->n >= 2 * (size_t)plan->threads * plan->nr;
-    const size_t share = shares_weights ? plan->m : divide_up(plan->m, (size_t)plan->threads);
-    plan->nc = plan->n;
-    plan->mc = w_in_l1 && x_in_place ? per_task : smaller(l2_rows, share);
-    if (!plan->is_direct) {
-        if (is_apart) plan->nc = even_block(plan->n, 1024, plan->nr);
-        plan->mc = smaller(plan->mc, pixels_within(C1X1_TILE_BUFFER, plan->nc * v->size));
-    }
-    plan->mc = even_block(plan->m, plan->mc, plan->mr);
-    const size_t row = plan->n * v->size;
-    plan->fetches_c =
-        plan->is_direct && row >= FETCHED_ROW && plan->m * row * plan->outer > machine->l2_bytes;
-    /* m counts fastest, so that what is packed here serves all pixels of this thread. */
-    if (plan->b == C1X1_PACK_BLOCK && is_apart)
-        plan->nc = even_block(plan->nc, PACKED_WEIGHTS / (plan->kc * v->size + 1), plan->nr);
-}
-
-/* w as the broadcast side. A block of w stays in L2 while panels of pixels pass through L1. */
-static void plan_pixels_n(const c1x1_view *v, const c1x1_machine *machine, size_t per_task,
-                          int x_in_place, c1x1_plan *plan) {
-    const c1x1_problem *p = v->problem;
-    const int w_in_place =
-        c1x1_w_is_native(v) && c1x1_is_unit(p->w_in, v->size) && !plan->sums_wait;
-    const int is_apart = p->overlap == C1X1_APART;
-    /* Rows a page apart fall into the same few cache sets: a copy is cheaper than the misses, once
-     * several panels use it. */
-    const int is_aliased = p->w_out % 4096 == 0 && plan->n >= 4 * (size_t)plan->nr;
-    const int a_in_place = w_in_place && !is_aliased;
-    const size_t l2_rows = pixels_within(machine->l2_bytes / 2, plan->kc * v->size);
-    plan->a = a_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
-    plan->b =
-        x_in_place && (plan->m <= plan->mr || v->chains > 1) ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
-    plan->order = C1X1_PANELS_OUTSIDE;
-    /* b is packed anew for every block of m where k is split: fewer, larger blocks then. */
-    const size_t times = plan->kc == plan->k ? 1 : a_in_place ? 4 : 2;
-    plan->mc = is_apart ? even_block(plan->m, times * l2_rows, plan->mr) : plan->m;
-    const c1x1_dim *last = p->dims ? &p->dim[p->dims - 1] : NULL;
-    const int is_planar = last && !plan->is_gathered && !p->table &&
-                          c1x1_is_unit(last->x_stride, c1x1_dtype_size(p->x_dtype));
-    /* Lines a page apart would push each other out of L2 before they are packed. */
-    const int planes_alias = p->x_channel % 4096 == 0;
-    if (plan->b == C1X1_PACK_BLOCK && is_planar && plan->k >= PANEL_K && v->chains == 1 &&
-        plan->is_direct && is_apart && !planes_alias &&
-        plan->m * plan->k * v->size <= machine->l2_bytes / 2 && (a_in_place || plan->kc == plan->k))
-        plan->b = C1X1_PACK_PANEL;
-    size_t nc = plan->b == C1X1_PACK_BLOCK ? plan->n : larger(per_task, 4 * (size_t)plan->nr);
-    /* Few pixels are left together: split_channels shares out the weights instead. */
-    const size_t share = divide_up(plan->n * plan->outer, 4 * (size_t)plan->threads);
-    if (plan->threads > 1 && share >= 8 * (size_t)plan->nr) nc = smaller(nc, share);
-    if (plan->b == C1X1_PACK_BLOCK) {
-        /* Pixels that interleave channels are turned within L1; planes are read in long runs. */
-        const size_t bytes = is_planar ? machine->l2_bytes / 2 : machine->l1_bytes / 3;
-        nc = smaller(nc, pixels_within(bytes, plan->kc * v->size));
-    }
-    if (!plan->is_direct || plan->sums_wait) {
-        if (is_apart) plan->mc = smaller(plan->mc, even_block(plan->m, 128, plan->mr));
-        const size_t sums = plan->sums_wait ? v->chains : 1;
-        nc = smaller(nc, pixels_within(C1X1_TILE_BUFFER, plan->mc * sums * v->size));
-        if (v->chains == 1)
-            nc = smaller(nc, larger(pixels_within(machine->l1_bytes / 3, plan->mc * v->size), 64));
-    }
-    plan->nc = even_block(plan->n, nc, plan->nr);
-}
-
-static void plan_small(const c1x1_view *v, const c1x1_machine *machine, size_t per_task,
-                       int x_in_place, c1x1_plan *plan) {
-    const int w_in_place = c1x1_w_is_native(v) && c1x1_is_unit(v->problem->w_in, v->size);
-    const int is_staged = !x_in_place || !plan->is_direct || c1x1_has_epilogue(v->problem);
-    const size_t in_l1 = pixels_within(machine->l1_bytes / 3, larger(plan->k, plan->m) * v->size);
-    plan->a = w_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
-    plan->b = x_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
-    plan->nr = plan->takes_bytes ? v->bytes->vl : v->small->vl;
-    plan->mc = plan->m;
-    plan->nc = even_block(plan->n, is_staged ? smaller(per_task, in_l1) : per_task, plan->nr);
-}
-
-static void plan_dot(const c1x1_view *v, size_t per_task, int x_in_place, c1x1_plan *plan) {
-    const c1x1_problem *p = v->problem;
-    plan->a = x_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
-    plan->b =
-        c1x1_w_is_native(v) && c1x1_is_unit(p->w_in, v->size) ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
-    plan->order = C1X1_ROWS_OUTSIDE;
-    plan->nc = plan->n;
-    size_t mc = per_task;
-    if (!x_in_place) mc = smaller(mc, pixels_within(C1X1_TILE_BUFFER * 2, plan->k * v->size));
-    if (!plan->is_direct) mc = smaller(mc, pixels_within(C1X1_TILE_BUFFER, plan->n * v->size));
-    plan->mc = even_block(plan->m, mc, plan->mr);
-}
 
 /* A block of `total` such that `outer` times its blocks keep all threads busy to the end: the share of
  * the busiest counts. Among equals the smallest, which leaves most to take over, or the largest,
@@ -334,7 +180,7 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     plan->factor = (unsigned)c1x1_pack_factor(p->compute);
     plan->outer = v.pixels / run * p->groups;
     plan->threads = choose_threads(&v, thread_limit);
-    choose_k(&v, machine, c.x_in_place, plan);
+    c1x1_choose_k(&v, machine, c.x_in_place, plan);
     /* Even shares for the threads, then small enough to balance. */
     const double macs_per_pixel = (double)larger(p->c_in, 1) * (double)p->c_out;
     const size_t shares = plan->threads > 1 ? 4 * (size_t)plan->threads : 1;
@@ -343,19 +189,14 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     if (p->nodata.is_given) per_task = smaller(per_task, FLAGGED_PIXELS);
     if (is_matrix)
         c1x1_plan_matrix(&v, &c, machine, plan);
-    else if (c.role == C1X1_SMALL)
-        plan_small(&v, machine, per_task, c.x_in_place, plan);
-    else if (c.role == C1X1_DOT)
-        plan_dot(&v, per_task, c.x_in_place, plan);
-    else if (c.role == C1X1_PIXELS_M)
-        plan_pixels_m(&v, machine, per_task, c.x_in_place, plan);
     else
-        plan_pixels_n(&v, machine, per_task, c.x_in_place, plan);
+        c1x1_choose_blocks(&v, machine, per_task, c.x_in_place, plan);
     count_blocks(plan);
     split_channels(&v, plan);
     fit_workspace(&v, plan);
     count_blocks(plan);
     choose_grain(plan);
+    plan->fetches_x = c1x1_fetches_pixels(&v, machine, plan);
     plan->finisher = choose_finisher(p, plan);
     plan->threads = (int)smaller((size_t)plan->threads, c1x1_plan_tasks(plan));
     return C1X1_OK;

@@ -1,5 +1,5 @@
-/* plan.h - what choose.c, which picks role and tile, plan.c, which picks the blocks, and plan_matrix.c, which
- * picks those of a matrix unit, share. */
+/* plan.h - what choose.c, which picks role and tile, plan_blocks.c, which picks the blocks, plan_matrix.c, which
+ * picks those of a matrix unit, and plan.c, which calls them, share. */
 #ifndef C1X1_PLAN_H
 #define C1X1_PLAN_H
 
@@ -36,12 +36,31 @@ typedef struct {
 c1x1_view c1x1_look_at(const c1x1_problem *p, const c1x1_kernels *kernels);
 c1x1_choice c1x1_choose(const c1x1_view *v);
 
+/* Blocks of k, then of pixels and filters: about `per_task` pixels each. */
+void c1x1_choose_k(const c1x1_view *v, const c1x1_machine *machine, int x_in_place,
+                   c1x1_plan *plan);
+void c1x1_choose_blocks(const c1x1_view *v, const c1x1_machine *machine, size_t per_task,
+                        int x_in_place, c1x1_plan *plan);
+int c1x1_fetches_pixels(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan);
+
 /* Whether the machine has a matrix unit that is faster than the tiles of a choice; its blocks and
  * workspace. */
 int c1x1_matrix_wins(const c1x1_view *v, const c1x1_choice *c, const c1x1_machine *machine);
 void c1x1_plan_matrix(const c1x1_view *v, const c1x1_choice *c, const c1x1_machine *machine,
                       c1x1_plan *plan);
 void c1x1_size_matrix(c1x1_plan *plan);
+
+/* A block of about `want` out of `total`, all blocks alike in size, a multiple of unit. */
+static inline size_t even_block(size_t total, size_t want, size_t unit) {
+    want = larger(want, unit);
+    if (want >= total) return total;
+    return round_up(divide_up(total, divide_up(total, want)), unit);
+}
+
+/* The largest block of pixels that the limits allow; 0 is no limit. */
+static inline size_t pixels_within(size_t bytes, size_t bytes_per_pixel) {
+    return bytes_per_pixel ? larger(bytes / bytes_per_pixel, 1) : SIZE_MAX;
+}
 
 static inline int c1x1_is_unit(ptrdiff_t stride, size_t size) { return stride == (ptrdiff_t)size; }
 

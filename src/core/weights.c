@@ -82,12 +82,17 @@ c1x1_status c1x1_pack_weights(const c1x1_problem *p, const c1x1_machine *machine
     const size_t size = c1x1_dtype_size(c1x1_compute_dtype(p->compute));
     const size_t nr = c1x1_panel_width(machine, p->compute, p->c_in, p->c_out);
     const size_t panels = divide_up(p->c_out, nr);
+    const c1x1_kernels *kernels = c1x1_find_kernels(machine->isa, p->compute, NULL);
+    const size_t last = c1x1_last_columns(kernels, nr, p->c_out), before = p->c_out - last;
+    const size_t wide = last > nr ? round_up(last, kernels->vl) : 0;
     *weights = (c1x1_weights){.compute = p->compute,
                               .groups = p->groups,
                               .c_in = p->c_in,
                               .c_out = p->c_out,
                               .nr = nr,
-                              .group_bytes = panels * nr * steps * size};
+                              .wide = wide,
+                              .wide_at = panels * nr * steps * size,
+                              .group_bytes = (panels * nr + wide) * steps * size};
     c1x1_find_kernels(machine->isa, p->compute, &weights->isa);
     weights->bytes = weights->group_bytes * p->groups;
     weights->panels = c1x1_allocate(weights->bytes ? weights->bytes : 1);
@@ -105,6 +110,10 @@ c1x1_status c1x1_pack_weights(const c1x1_problem *p, const c1x1_machine *machine
             const c1x1_copy copy = {p->c_in, smaller(nr, p->c_out - j), p->w_in, p->w_out,
                                     (ptrdiff_t)nr};
             load(to, from + (ptrdiff_t)j * p->w_out, &copy);
+        }
+        if (wide) {
+            const c1x1_copy copy = {p->c_in, last, p->w_in, p->w_out, (ptrdiff_t)wide};
+            load(to, from + (ptrdiff_t)before * p->w_out, &copy);
         }
     }
     return C1X1_OK;

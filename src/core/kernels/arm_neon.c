@@ -14,6 +14,8 @@
 #define NAME(x) arm_neon_f32_##x
 #define DOTS DOTS_F32
 #include "tile_real.inc"
+#include "dot_real.inc"
+#include "chains_real.inc"
 #include "small_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"
@@ -29,6 +31,8 @@ static const c1x1_kernels arm_neon_float32 = KERNELS(0, 6, 3, 2, 1);
 #define NAME(x) arm_neon_f64_##x
 #define DOTS DOTS_F64
 #include "tile_real.inc"
+#include "dot_real.inc"
+#include "chains_real.inc"
 #include "small_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"

@@ -31,6 +31,7 @@
 #define TILE_PAIRS
 #define FINISH_INTEGER
 #include "tile_real.inc"
+#include "dot_real.inc"
 #include "small_real.inc"
 #include "finish_real.inc"
 

@@ -54,6 +54,8 @@ typedef enum {
     C1X1_CONTINUE /* c holds the running sum, which goes on */
 } c1x1_start;
 
+enum { C1X1_AHEAD = 128 }; /* bytes: a pair of lines */
+
 /* Memory that will be read soon and is fetched into L2 meanwhile: `count` pairs of lines, `step` bytes
  * apart. A kernel fetches as many as it finds the time for; none is read. */
 typedef struct {
@@ -75,7 +77,10 @@ typedef struct {
     const void *bounds; /* two values, or NULL */
     int fetches_c;      /* whether lines of c are fetched, those fetched_c elements from here */
     ptrdiff_t fetched_c;
-    size_t piece; /* of k, at least 1 */
+    ptrdiff_t
+        fetched_a; /* dot: elements from rows of a to those that are fetched meanwhile, or 0 */
+    int in_runs;   /* chains: b comes from memory, or its rows share sets of the cache */
+    size_t piece;  /* of k, at least 1 */
     c1x1_start start;
     c1x1_ahead ahead;
     size_t more;      /* tiles of the same size to the right of this one, of dots below it */
@@ -158,6 +163,12 @@ static inline size_t c1x1_panel_columns(const c1x1_kernels *kernels, size_t nr, 
     if (left <= nr) return left;
     const size_t nv = nr / kernels->vl + 1;
     return left - nr <= kernels->vl && nv <= C1X1_MAX_NV && kernels->mr[nv] > 1 ? left : nr;
+}
+
+/* Columns of the last panel. */
+static inline size_t c1x1_last_columns(const c1x1_kernels *kernels, size_t nr, size_t left) {
+    while (c1x1_panel_columns(kernels, nr, left) < left) left -= nr;
+    return left;
 }
 
 /* ---- matrix units ----------------------------------------------------------------------------- */

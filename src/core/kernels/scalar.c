@@ -36,6 +36,8 @@ extern const c1x1_kernels c1x1_scalar_int64, c1x1_scalar_pairs;
 #include "vec_scalar.h"
 #define NAME(x) scalar_f32_##x
 #include "tile_real.inc"
+#include "dot_real.inc"
+#include "chains_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"
 const c1x1_kernels c1x1_scalar_float32 = KERNELS;
@@ -45,6 +47,8 @@ const c1x1_kernels c1x1_scalar_float32 = KERNELS;
 #include "vec_scalar.h"
 #define NAME(x) scalar_f64_##x
 #include "tile_real.inc"
+#include "dot_real.inc"
+#include "chains_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"
 const c1x1_kernels c1x1_scalar_float64 = KERNELS;
@@ -54,6 +58,8 @@ const c1x1_kernels c1x1_scalar_float64 = KERNELS;
 #include "vec_scalar.h"
 #define NAME(x) scalar_unfused_f64_##x
 #include "tile_real.inc"
+#include "dot_real.inc"
+#include "chains_real.inc"
 #undef VEC_UNFUSED
 #include "vec_scalar.h" /* the activations need exact products, which cost little there */
 #include "act_real.inc"
@@ -66,6 +72,8 @@ static const c1x1_kernels scalar_unfused_float64 = KERNELS;
 #include "vec_scalar.h"
 #define NAME(x) scalar_unfused_f32_##x
 #include "tile_real.inc"
+#include "dot_real.inc"
+#include "chains_real.inc"
 #undef VEC_UNFUSED
 #include "vec_scalar.h" /* the activations need exact products, which cost little there */
 #include "act_real.inc"
@@ -80,6 +88,8 @@ static const c1x1_kernels scalar_unfused_float32 = KERNELS;
 #define NAME(x) scalar_i64_##x
 #define FINISH_INTEGER
 #include "tile_real.inc"
+#include "dot_real.inc"
+#include "chains_real.inc"
 #include "small_real.inc"
 #include "finish_real.inc"
 const c1x1_kernels c1x1_scalar_int64 = KERNELS;
@@ -94,6 +104,7 @@ const c1x1_kernels c1x1_scalar_int64 = KERNELS;
 #define NAME(x) scalar_pairs_##x
 #define TILE_PAIRS
 #include "tile_real.inc"
+#include "dot_real.inc"
 #include "finish_real.inc"
 const c1x1_kernels c1x1_scalar_pairs = {.vl = VL,
                                         .mr = {0, 4, 4, 4, 4},

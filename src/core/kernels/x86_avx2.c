@@ -13,6 +13,8 @@
 #define NAME(x) x86_avx2_f32_##x
 #define DOTS DOTS_F32
 #include "tile_real.inc"
+#include "dot_real.inc"
+#include "chains_real.inc"
 #include "small_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"
@@ -28,6 +30,8 @@ static const c1x1_kernels x86_avx2_float32 = KERNELS(0, 4, 2, 2, 1);
 #define NAME(x) x86_avx2_f64_##x
 #define DOTS DOTS_F64
 #include "tile_real.inc"
+#include "dot_real.inc"
+#include "chains_real.inc"
 #include "small_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"

@@ -14,6 +14,8 @@
 #define NAME(x) x86_avx512_f32_##x
 #define DOTS DOTS_F32
 #include "tile_real.inc"
+#include "dot_real.inc"
+#include "chains_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"
 static const c1x1_kernels x86_avx512_float32 = KERNELS(0, 8, 8, 6, 6);
@@ -25,6 +27,8 @@ static const c1x1_kernels x86_avx512_float32 = KERNELS(0, 8, 8, 6, 6);
 #define NAME(x) x86_avx512_f64_##x
 #define DOTS DOTS_F64
 #include "tile_real.inc"
+#include "dot_real.inc"
+#include "chains_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"
 static const c1x1_kernels x86_avx512_float64 = KERNELS(0, 8, 6, 4, 3);

@@ -29,6 +29,7 @@
 #define TILE_PAIRS
 #define FINISH_INTEGER
 #include "tile_real.inc"
+#include "dot_real.inc"
 #include "finish_real.inc"
 
 extern const c1x1_kernels c1x1_x86_avx512_pairs;
