@@ -158,6 +158,23 @@ def test_planes_that_few_rows_of_tiles_read_stay_where_they_are():
 
 
 @needs_x86
+def test_results_of_many_planes_are_written_along_memory():
+    def order(*shape):
+        p = plan([1, *shape], "first")
+        return p["b"], p["order"]
+
+    strips, panels = ("pack_block", "rows_outside"), ("pack_panel", "panels_outside")
+    assert order(56, 56, 64, 256) == strips
+    assert order(28, 28, 512, 512) == strips
+    assert order(28, 28, 191, 64) == strips  # copying is not worth hiding
+    assert order(28, 28, 192, 64) == panels
+    assert order(28, 28, 192, 97) == strips
+    assert order(28, 28, 1024, 64) == panels
+    assert order(32, 32, 192, 64) == strips  # lines that share sets of L2
+    assert plan([1, 28, 28, 1024, 512], "first")["a"] == "in_place"
+
+
+@needs_x86
 def test_planes_of_few_filters_are_read_in_runs():
     def in_runs(*shape):
         return plan([1, *shape], "first")["in_runs"]

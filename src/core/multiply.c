@@ -10,8 +10,8 @@
  * rows a multiple of a page apart are still in L1. */
 enum {
     FINISHED_ROWS = 12,
-
-    MOST_STRIPS = 4
+    MOST_STRIPS = 4,
+    STRIP_BYTES = 16 << 10 /* of a, which stay in L1 until the last panel needs them */
 };
 
 /* As many rows of pixels as a tile has, some tiles further on: memory takes longer than one. */
@@ -102,13 +102,15 @@ static void multiply_panels(worker *w, const block *t, k_block *q) {
     }
 }
 
-/* Rows that tiles of either height share out evenly: the last panel may be wider, and its tiles lower. */
-static size_t strip_of(const shared *s, const block *t) {
+/* Rows that tiles of either height share out evenly: the last panel may be wider, and its tiles lower. As
+ * many of them as stay in L1, since each strip costs a few calls. */
+static size_t strip_of(const shared *s, const block *t, size_t k) {
     const size_t mr = s->plan->mr;
     const size_t last = c1x1_rows_of(s, c1x1_last_columns(s->kernels, s->plan->nr, t->n));
     size_t rows = mr;
     while (rows % last != 0 && rows < MOST_STRIPS * mr) rows += mr;
-    return rows % last == 0 ? rows : mr;
+    if (rows % last != 0) rows = mr;
+    return larger(STRIP_BYTES / (k * s->size + 1) / rows, 1) * rows;
 }
 
 /* For each strip of rows, one tile high or a few, all panels. */
@@ -116,7 +118,7 @@ static void multiply_rows_outside(const worker *w, const block *t, k_block *q) {
     const shared *s = w->s;
     const c1x1_plan *plan = s->plan;
     const size_t alike = c1x1_panels_alike(s, t, 0, c1x1_columns_at(s, t, 0)),
-                 strip = strip_of(s, t);
+                 strip = strip_of(s, t, q->k);
     for (size_t i = 0; i < t->m; i += strip) {
         const char *panel = q->b.base;
         q->more = alike;

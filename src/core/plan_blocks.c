@@ -8,7 +8,7 @@ static const size_t REREAD = 8; /* times L2: planes that several rows of tiles m
 static const size_t REREAD_ROWS = 4;    /* so many rows (decision 0010) */
 static const size_t REREAD_PLANES = 12; /* of any length, that the hardware foresees */
 static const size_t RUN_PLANES = 64;    /* that few filters read a few at a time (decision 0010) */
-static const size_t PANEL_K = 64;       /* from here on planes are packed a panel at a time */
+static const size_t PANEL_K = 192;      /* from here on planes are packed a panel at a time */
 static const size_t LONG_K = 1024;      /* of sixteen chains: k is blocked above this */
 static const size_t SPLIT_K = 512;      /* into blocks of at most this */
 static const size_t PACKED_WEIGHTS = 768 << 10; /* bytes that each thread may pack for one call */
@@ -118,31 +118,32 @@ static int reads_runs(const c1x1_view *v, const c1x1_machine *machine, const c1x
 static void plan_pixels_n(const c1x1_view *v, const c1x1_machine *machine, size_t per_task,
                           int x_in_place, c1x1_plan *plan) {
     const c1x1_problem *p = v->problem;
-    const int w_in_place =
+    const int a_in_place =
         c1x1_w_is_native(v) && c1x1_is_unit(p->w_in, v->size) && !plan->sums_wait;
     const int is_apart = p->overlap == C1X1_APART;
-    /* Rows a page apart fall into the same few cache sets: a copy is cheaper than the misses, once
-     * several panels use it. */
-    const int is_aliased = p->w_out % (ptrdiff_t)PAGE == 0 && plan->n >= 4 * (size_t)plan->nr;
-    const int a_in_place = w_in_place && !is_aliased;
     const size_t l2_rows = pixels_within(machine->l2_bytes / 2, plan->kc * v->size);
     plan->a = a_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
     plan->b = x_in_place && (v->chains > 1 || planes_stay(v, machine, plan)) ? C1X1_IN_PLACE
                                                                              : C1X1_PACK_BLOCK;
     plan->in_runs = v->chains > 1 && plan->b == C1X1_IN_PLACE && reads_runs(v, machine, plan);
-    plan->order = C1X1_PANELS_OUTSIDE;
-    /* b is packed anew for every block of m where k is split: fewer, larger blocks then. */
-    const size_t times = plan->kc == plan->k ? 1 : a_in_place ? 4 : 2;
-    plan->mc = is_apart ? even_block(plan->m, times * l2_rows, plan->mr) : plan->m;
     const c1x1_dim *last = p->dims ? &p->dim[p->dims - 1] : NULL;
     const int is_planar = last && !plan->is_gathered && !p->table &&
                           c1x1_is_unit(last->x_stride, c1x1_dtype_size(p->x_dtype));
     /* Lines a page apart would push each other out of L2 before they are packed. */
     const int planes_alias = p->x_channel % (ptrdiff_t)PAGE == 0;
-    if (plan->b == C1X1_PACK_BLOCK && is_planar && plan->k >= PANEL_K && v->chains == 1 &&
-        plan->is_direct && is_apart && !planes_alias &&
+    if (plan->b == C1X1_PACK_BLOCK && is_planar && plan->k >= PANEL_K && plan->m <= plan->kc / 2 &&
+        v->chains == 1 && plan->is_direct && is_apart && !planes_alias &&
         plan->m * plan->k * v->size <= machine->l2_bytes / 2 && (a_in_place || plan->kc == plan->k))
         plan->b = C1X1_PACK_PANEL;
+    /* Each strip of rows of w meets all panels of a block, so that results are written along memory. */
+    const int strips_outside = plan->b == C1X1_PACK_BLOCK && v->chains == 1;
+    plan->order = strips_outside ? C1X1_ROWS_OUTSIDE : C1X1_PANELS_OUTSIDE;
+    /* b is packed anew for every block of m where k is split: fewer, larger blocks then. Strips need none,
+     * unless they are packed as well. */
+    const size_t times = plan->kc == plan->k ? 1 : a_in_place ? 4 : 2;
+    plan->mc = is_apart && !(strips_outside && a_in_place)
+                   ? even_block(plan->m, times * l2_rows, plan->mr)
+                   : plan->m;
     size_t nc = plan->b == C1X1_PACK_BLOCK ? plan->n : larger(per_task, 4 * (size_t)plan->nr);
     /* Few pixels are left together: split_channels shares out the weights instead. */
     const size_t share = divide_up(plan->n * plan->outer, 4 * (size_t)plan->threads);
