@@ -86,7 +86,7 @@ def test_plan_is_sound(name, threads, layout, isa):
             {"role": "pixels_n", "a": "in_place", "b": "in_place", "is_direct": True},
         ),
         ("r50-56-64-256", "first", {"role": "pixels_n", "a": "in_place", "is_direct": True}),
-        ("r50-7-512-2048", "last", {"order": "panels_outside"}),
+        ("r50-7-512-2048", "last", {"b": "pack_block", "order": "rows_outside"}),
     ],
 )
 def test_choices_that_are_meant(name, layout, want):
@@ -109,6 +109,7 @@ def test_few_pixels_take_weights_as_they_lie():
     for pixels, nr in ((1, 96), (2, 48), (3, 32), (4, 24), (6, 16), (8, 24), (12, 16), (36, 16)):
         p = plan([1, 1, pixels, 500, 500])
         assert (p["b"], p["nr"], p["thread_bytes"]) == ("in_place", nr, 0)
+        assert p["order"] == "panels_outside"
     assert plan([1, 1, 37, 500, 500])["b"] == "pack_block"
     # Rows of weights a page, or half a page, apart push each other out of L1.
     assert plan([1, 1, 24, 512, 512])["b"] == "in_place"
@@ -155,6 +156,13 @@ def test_planes_that_few_rows_of_tiles_read_stay_where_they_are():
     assert b(128, 128, 32, 16) == "pack_block"  # their lines share sets of L1
     assert b(600, 599, 32, 16) == "pack_block"  # from memory, in too many streams
     assert b(600, 599, 12, 8) == "in_place"
+
+
+@needs_x86
+def test_weights_that_are_packed_in_parts_serve_many_pixels():
+    p = plan([1, 100, 100, 2048, 512])
+    assert p["kc"] < p["k"]
+    assert p["mc"] >= 1000
 
 
 @needs_x86

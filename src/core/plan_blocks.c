@@ -11,12 +11,14 @@ static const size_t RUN_PLANES = 64;    /* that few filters read a few at a time
 static const size_t PANEL_K = 192;      /* from here on planes are packed a panel at a time */
 static const size_t LONG_K = 1024;      /* of sixteen chains: k is blocked above this */
 static const size_t SPLIT_K = 512;      /* into blocks of at most this */
-static const size_t PACKED_WEIGHTS = 768 << 10; /* bytes that each thread may pack for one call */
-static const size_t FETCHED_ROW = 160;          /* bytes; shorter ones the hardware foresees */
-static const size_t FETCHED_PIXEL = 256;        /* bytes of one that tiles fetch ahead, */
-static const size_t FETCHED_DOT = 512;          /* and dots (decision 0014) */
-static const size_t PANELS_IN_L1 = 4; /* times L1: a panel of b beside rows of pixels in place */
-static const size_t ROWS_IN_L2 = 32;  /* of pixels at least, for all panels of b to pass by */
+static const size_t PACKED_WEIGHTS =
+    768 << 10;                         /* bytes of them in a block, packed for one call or before */
+static const size_t PACKED_FOR = 1024; /* pixels that a part of weights is packed for, at least */
+static const size_t FETCHED_ROW = 160; /* bytes; shorter ones the hardware foresees */
+static const size_t FETCHED_PIXEL = 256; /* bytes of one that tiles fetch ahead, */
+static const size_t FETCHED_DOT = 512;   /* and dots (decision 0014) */
+static const size_t PANELS_IN_L1 = 4;    /* times L1: a panel of b beside rows of pixels in place */
+static const size_t ROWS_IN_L2 = 32;     /* of pixels at least, for all panels of b to pass by */
 
 size_t c1x1_sum_piece(size_t c_in) {
     if (c_in <= LONGEST_CHAIN) return larger(c_in, 1);
@@ -56,7 +58,8 @@ void c1x1_choose_k(const c1x1_view *v, const c1x1_machine *machine, int x_in_pla
     if (plan->kc < plan->k && v->problem->overlap == C1X1_SAME_PIXELS) plan->is_direct = 0;
 }
 
-/* w as the vector side. A block of pixels stays in L2 while panels of w pass through L1. */
+/* w as the vector side. Strips of rows of pixels meet all panels of a block of w in turn, which stay in L1 or
+ * L2. Weights of few pixels that are read as they lie are too far apart for it: they pass panel by panel. */
 static void plan_pixels_m(const c1x1_view *v, const c1x1_machine *machine, size_t per_task,
                           int x_in_place, c1x1_plan *plan) {
     const c1x1_problem *p = v->problem;
@@ -66,7 +69,6 @@ static void plan_pixels_m(const c1x1_view *v, const c1x1_machine *machine, size_
     const int w_in_l1 = w_bytes <= machine->l1_bytes / 2;
     const c1x1_weights *packed = p->packed;
     plan->a = x_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
-    plan->order = w_in_l1 ? C1X1_ROWS_OUTSIDE : C1X1_PANELS_OUTSIDE;
     if (packed && packed->isa == plan->isa && packed->compute == plan->compute &&
         packed->nr == plan->nr && packed->c_in == p->c_in && packed->c_out == p->c_out)
         plan->b = C1X1_PREPACKED;
@@ -80,8 +82,13 @@ static void plan_pixels_m(const c1x1_view *v, const c1x1_machine *machine, size_
     const int shares_weights = takes_weights && plan->m < FEW_PIXELS && is_apart &&
                                plan->n >= 2 * (size_t)plan->threads * plan->nr;
     const size_t share = shares_weights ? plan->m : divide_up(plan->m, (size_t)plan->threads);
+    const int panels_outside = plan->b == C1X1_IN_PLACE && !w_in_l1;
+    plan->order = panels_outside ? C1X1_PANELS_OUTSIDE : C1X1_ROWS_OUTSIDE;
     plan->nc = plan->n;
     plan->mc = w_in_l1 && x_in_place ? per_task : smaller(l2_rows, share);
+    /* Where k is cut, weights are packed anew for every block of pixels. */
+    if (x_in_place && plan->b == C1X1_PACK_BLOCK && plan->kc < plan->k)
+        plan->mc = smaller(larger(l2_rows, PACKED_FOR), share);
     if (!plan->is_direct) {
         if (is_apart) plan->nc = even_block(plan->n, 1024, plan->nr);
         plan->mc = smaller(plan->mc, pixels_within(C1X1_TILE_BUFFER, plan->nc * v->size));
@@ -90,8 +97,9 @@ static void plan_pixels_m(const c1x1_view *v, const c1x1_machine *machine, size_
     const size_t row = plan->n * v->size;
     plan->fetches_c =
         plan->is_direct && row >= FETCHED_ROW && plan->m * row * plan->outer > machine->l2_bytes;
-    /* m counts fastest, so that what is packed here serves all pixels of this thread. */
-    if (plan->b == C1X1_PACK_BLOCK && is_apart)
+    /* m counts fastest, so that what is packed here serves all pixels of this thread. Pixels that are packed
+     * should be so only once. */
+    if (is_apart && (plan->b == C1X1_PACK_BLOCK || (plan->b == C1X1_PREPACKED && x_in_place)))
         plan->nc = even_block(plan->nc, PACKED_WEIGHTS / (plan->kc * v->size + 1), plan->nr);
 }
 
