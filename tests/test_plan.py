@@ -187,13 +187,28 @@ def test_planes_of_few_filters_are_read_in_runs():
     def in_runs(*shape):
         return plan([1, *shape], "first")["in_runs"]
 
-    assert in_runs(32, 32, 64, 1)  # their lines share sets of L1
-    assert not in_runs(32, 32, 63, 1)
-    assert not in_runs(28, 28, 192, 1)
+    assert in_runs(32, 32, 64, 2)  # their lines share sets of L1
+    assert not in_runs(32, 32, 63, 2)
+    assert not in_runs(28, 28, 192, 2)
     assert in_runs(28, 28, 192, 4)
-    assert in_runs(500, 499, 128, 1)  # from memory
-    assert not in_runs(500, 499, 64, 1)
+    assert in_runs(500, 499, 128, 2)  # from memory
+    assert not in_runs(500, 499, 64, 2)
     assert not in_runs(32, 32, 64, 5)
+
+
+@needs_x86
+def test_planes_of_one_filter_are_read_in_runs_that_are_worth_it():
+    def in_runs(*shape):
+        return plan([1, *shape], "first")["in_runs"]
+
+    assert in_runs(28, 28, 192, 1)  # more than stays in L2
+    assert not in_runs(14, 14, 192, 1)
+    assert in_runs(16, 16, 64, 1)  # sums of four channels each, folded in registers
+    assert not in_runs(15, 17, 64, 1)
+    assert in_runs(200, 199, 32, 1)
+    assert not in_runs(200, 199, 33, 1)
+    assert in_runs(56, 56, 100, 1)
+    assert not in_runs(28, 28, 100, 1)
 
 
 @needs_x86

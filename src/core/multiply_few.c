@@ -33,7 +33,7 @@ void c1x1_multiply_dots(const worker *w, const block *t, const k_block *q) {
 void c1x1_multiply_planes(const worker *w, const block *t, const k_block *q) {
     const shared *s = w->s;
     const c1x1_plan *plan = s->plan;
-    const size_t longest = c1x1_chain_columns(t->m, s->size);
+    const size_t longest = c1x1_chain_columns(t->m, s->size, plan->in_runs);
     const int is_packed = q->b.rows_apart > 0;
     const char *b = q->b.base;
     for (size_t j = 0, cols; j < t->n; j += cols) {

@@ -8,6 +8,7 @@ static const size_t REREAD = 8; /* times L2: planes that several rows of tiles m
 static const size_t REREAD_ROWS = 4;    /* so many rows (decision 0010) */
 static const size_t REREAD_PLANES = 12; /* of any length, that the hardware foresees */
 static const size_t RUN_PLANES = 64;    /* that few filters read a few at a time (decision 0010) */
+static const size_t RUN_PIXELS = 256;   /* of one filter (decision 0016) */
 static const size_t PANEL_K = 192;      /* from here on planes are packed a panel at a time */
 static const size_t LONG_K = 1024;      /* of sixteen chains: k is blocked above this */
 static const size_t SPLIT_K = 512;      /* into blocks of at most this */
@@ -115,11 +116,17 @@ static int planes_stay(const c1x1_view *v, const c1x1_machine *machine, const c1
 
 /* Whether the planes of few filters are read in runs: the lines that all of them have at one pixel would push each
  * other out of the cache, or come from memory in more streams than the hardware foresees. Four filters
- * leave too few registers for anything else. */
+ * leave too few registers for anything else. One filter alone reads planes twice as fast in runs, once they are
+ * more than stays in L2; where its sixteen sums are as long, and short, from a few pixels on. */
 static int reads_runs(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan) {
+    const size_t bytes = plan->k * plan->n * v->size;
+    if (plan->m == 1 && plan->k <= RUN_PLANES && plan->k % C1X1_CHAINS == 0)
+        return plan->n >= RUN_PIXELS;
     if (plan->k < RUN_PLANES) return 0;
+    const size_t stays = plan->k < 2 * RUN_PLANES ? machine->l2_bytes : machine->l2_bytes / 2;
+    if (plan->m == 1 && bytes > stays) return 1;
     return v->problem->x_channel % (ptrdiff_t)PAGE == 0 || plan->m == C1X1_MAX_DOT ||
-           (plan->k >= 2 * RUN_PLANES && plan->k * plan->n * v->size > REREAD * machine->l2_bytes);
+           (plan->k >= 2 * RUN_PLANES && bytes > REREAD * machine->l2_bytes);
 }
 
 /* w as the broadcast side. A block of w stays in L2 while panels of pixels pass through L1. */

@@ -41,7 +41,7 @@
 
 #include "../c1x1.h"
 
-enum { C1X1_CHAINS = 16, C1X1_CHAIN_BYTES = 4096 };
+enum { C1X1_CHAINS = 16, C1X1_CHAIN_BYTES = 4096, C1X1_RUN_BYTES = 8192 };
 
 /* Of k channels, those of one chain. */
 static inline size_t c1x1_chain_length(size_t k, size_t chain) {
@@ -153,8 +153,9 @@ typedef struct {
 } c1x1_bytes;
 
 /* Columns that a chains kernel takes at most: its sums wait in L1, and b is read in runs this long. */
-static inline size_t c1x1_chain_columns(size_t rows, size_t size) {
-    return C1X1_CHAIN_BYTES / size / rows / C1X1_MAX_VL * C1X1_MAX_VL;
+static inline size_t c1x1_chain_columns(size_t rows, size_t size, int in_runs) {
+    const size_t bytes = in_runs && rows == 1 ? C1X1_RUN_BYTES : C1X1_CHAIN_BYTES;
+    return bytes / size / rows / C1X1_MAX_VL * C1X1_MAX_VL;
 }
 
 /* Columns of the next panel when `left` remain: nr, but a last panel of one vector or less is taken
