@@ -226,7 +226,7 @@ def test_several_dots_in_one_call_are_each_exact(kernel, rng):
 @pytest.mark.parametrize("kernel", kernels("chains"))
 def test_chains_are_exact_on_every_length_and_width(kernel, in_runs, rng):
     m, vl, dtype = kernel["m"], kernel["vl"], kernel["dtype"]
-    run_bytes = 8192 if in_runs and m == 1 and vl > 1 else 4096
+    run_bytes = 8192 if in_runs and vl > 1 else 4096
     longest = run_bytes // np.dtype(dtype).itemsize // m // 16 * 16
     sizes = [(k, 5 * vl + 1) for k in (*range(16, 50), 64, 80, 95, 150, 300)]
     sizes += [(k, n) for k in (19, 32) for n in (*range(1, 9 * vl + 2), longest - 1, longest)]

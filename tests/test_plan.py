@@ -189,9 +189,10 @@ def test_planes_of_few_filters_are_read_in_runs():
 
     assert in_runs(32, 32, 64, 2)  # their lines share sets of L1
     assert not in_runs(32, 32, 63, 2)
-    assert not in_runs(28, 28, 192, 2)
+    assert not in_runs(24, 26, 192, 2)
     assert in_runs(28, 28, 192, 4)
-    assert in_runs(500, 499, 128, 2)  # from memory
+    assert in_runs(100, 99, 128, 2)  # from beyond L2
+    assert not in_runs(28, 27, 128, 2)
     assert not in_runs(500, 499, 64, 2)
     assert not in_runs(32, 32, 64, 5)
 
@@ -209,6 +210,8 @@ def test_planes_of_one_filter_are_read_in_runs_that_are_worth_it():
     assert not in_runs(200, 199, 33, 1)
     assert in_runs(56, 56, 100, 1)
     assert not in_runs(28, 28, 100, 1)
+    # Kernels of single elements have none, and room for half as many columns.
+    assert not plan([1, 28, 28, 192, 1], "first", machine=MACHINE | {"isa": "scalar"})["in_runs"]
 
 
 @needs_x86

@@ -120,13 +120,14 @@ static int planes_stay(const c1x1_view *v, const c1x1_machine *machine, const c1
  * more than stays in L2; where its sixteen sums are as long, and short, from a few pixels on. */
 static int reads_runs(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan) {
     const size_t bytes = plan->k * plan->n * v->size;
+    if (v->kernels->vl == 1) return 0; /* their lines serve sixteen columns in any order */
     if (plan->m == 1 && plan->k <= RUN_PLANES && plan->k % C1X1_CHAINS == 0)
         return plan->n >= RUN_PIXELS;
     if (plan->k < RUN_PLANES) return 0;
     const size_t stays = plan->k < 2 * RUN_PLANES ? machine->l2_bytes : machine->l2_bytes / 2;
     if (plan->m == 1 && bytes > stays) return 1;
     return v->problem->x_channel % (ptrdiff_t)PAGE == 0 || plan->m == C1X1_MAX_DOT ||
-           (plan->k >= 2 * RUN_PLANES && bytes > REREAD * machine->l2_bytes);
+           (plan->k >= 2 * RUN_PLANES && bytes > machine->l2_bytes);
 }
 
 /* w as the broadcast side. A block of w stays in L2 while panels of pixels pass through L1. */

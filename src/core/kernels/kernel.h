@@ -79,8 +79,8 @@ typedef struct {
     ptrdiff_t fetched_c;
     ptrdiff_t
         fetched_a; /* dot: elements from rows of a to those that are fetched meanwhile, or 0 */
-    int in_runs;   /* chains: b comes from memory, or its rows share sets of the cache */
-    size_t piece;  /* of k, at least 1 */
+    int in_runs; /* chains of vectors: few rows of b at a time, more columns (c1x1_chain_columns) */
+    size_t piece; /* of k, at least 1 */
     c1x1_start start;
     c1x1_ahead ahead;
     size_t more;      /* tiles of the same size to the right of this one, of dots below it */
@@ -154,7 +154,7 @@ typedef struct {
 
 /* Columns that a chains kernel takes at most: its sums wait in L1, and b is read in runs this long. */
 static inline size_t c1x1_chain_columns(size_t rows, size_t size, int in_runs) {
-    const size_t bytes = in_runs && rows == 1 ? C1X1_RUN_BYTES : C1X1_CHAIN_BYTES;
+    const size_t bytes = in_runs ? C1X1_RUN_BYTES : C1X1_CHAIN_BYTES;
     return bytes / size / rows / C1X1_MAX_VL * C1X1_MAX_VL;
 }
 
