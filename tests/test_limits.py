@@ -189,9 +189,14 @@ def test_a_small_stack_of_the_calling_thread():
         import threading, numpy as np, c1x1
         threading.stack_size(128 << 10)
         x, w, wrong = np.ones((90, 90, 24), np.float32), np.ones((24, 20), np.float32), []
+        planes = np.ones((64, 50, 50), np.float32)
         def compute():
             if not (c1x1.conv(x, w, threads=2, activation="relu") == 24).all():
                 wrong.append(1)
+            for filters in range(1, 5):  # sums wait on the stack
+                y = c1x1.conv(planes, np.ones((filters, 64), np.float32), layout="CHW", threads=2)
+                if not (y == 64).all():
+                    wrong.append(1)
         thread = threading.Thread(target=compute)
         thread.start()
         thread.join()

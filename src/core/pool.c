@@ -27,7 +27,7 @@
 
 enum {
     TURNS = 50,      /* of a helper that watches: some tens of microseconds */
-    STACK = 1 << 20, /* bytes; kernels need a few thousand */
+    STACK = 1 << 20, /* bytes; kernels need up to fifty thousand */
     MOST_HELPERS = 1023
 };
 
