@@ -1,15 +1,15 @@
 # c1x1_add_isa(NAME PROCESSOR FLAGS...): the kernels of one ISA as an OBJECT library of its own, so
-# that their flags reach no other file. NAME is the file in src/core/kernels, which may have parts
+# that their flags reach no other file. NAME is the file in kernels, which may have parts
 # (NAME_pairs.c, NAME_convert.c, NAME_bytes.c), the value of C1X1_ISA and the registry's name;
 # PROCESSOR is a pattern for CMAKE_SYSTEM_PROCESSOR, "any" for all.
 function(c1x1_add_isa name processor)
   if(NOT processor STREQUAL "any" AND NOT CMAKE_SYSTEM_PROCESSOR MATCHES "${processor}")
     return()
   endif()
-  set(files src/core/kernels/${name}.c)
+  set(files kernels/${name}.c)
   foreach(part IN ITEMS pairs convert bytes)
-    if(EXISTS ${PROJECT_SOURCE_DIR}/src/core/kernels/${name}_${part}.c)
-      list(APPEND files src/core/kernels/${name}_${part}.c)
+    if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/kernels/${name}_${part}.c)
+      list(APPEND files kernels/${name}_${part}.c)
     endif()
   endforeach()
   add_library(c1x1_${name} OBJECT ${files})

@@ -21,7 +21,7 @@ FLAGS = [
     *["-std=c11", "-O3", "-ffp-contract=off", "-fno-math-errno", f"-I{CORE}"],
     *["-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Werror"],
 ]
-# As in CMakeLists.txt.
+# As in src/core/CMakeLists.txt.
 ISA_FLAGS = {
     "scalar": [],
     "x86_avx2": ["-mavx2", "-mfma"],

@@ -357,7 +357,8 @@ def linkage_violations(src: Path) -> list[str]:
 
 
 def build_files(root: Path) -> list[Path]:
-    return [root / "CMakeLists.txt", root / "pyproject.toml", *sorted((root / "cmake").glob("*"))]
+    cmake = [root / "CMakeLists.txt", root / "src/core/CMakeLists.txt"]
+    return [*cmake, root / "pyproject.toml", *sorted((root / "cmake").glob("*"))]
 
 
 def flag_violations(root: Path) -> list[str]:
@@ -418,7 +419,7 @@ PLANTED = [
     ("linkage", "src/core/kernels/scalar.c", "int counter;"),
     ("linkage", "src/core/kernels/vec_scalar.h", "const int table[] = {1, 2};"),
     ("linkage", "src/core/kernels/tile_real.inc", "#define MORE(x) \\\n    void x(void) { }"),
-    ("flag", "CMakeLists.txt", "target_compile_options(c1x1_core PRIVATE -mavx2)"),
+    ("flag", "src/core/CMakeLists.txt", "target_compile_options(c1x1_core PRIVATE -mavx2)"),
     ("flag", "CMakeLists.txt", "add_compile_options(-ffast-math)"),
     ("flag", "src/core/driver.c", '__attribute__((target("avx2"))) static int f(void);'),
 ]

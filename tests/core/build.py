@@ -3,8 +3,8 @@
     python tests/core/build.py drive FOLDER --compiler clang -- -fsanitize=thread
 
 `drive` is tests/core/drive.c, `check` is tests/aarch64/check.c. Sources are all of src/core,
-kernels those that CMakeLists.txt names for the machine, with the flags it gives them. Prints the
-program's path.
+kernels those that its CMakeLists.txt names for the machine, with the flags it gives them. Prints
+the program's path.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ LINK = {"check": [], "drive": ["-Wl,--wrap=posix_memalign"]}
 
 
 def isas(compiler: str, machine: str) -> dict[str, list[str]]:
-    """The kernel files that CMakeLists.txt builds for a machine, with their flags."""
+    """The kernel files that src/core/CMakeLists.txt builds for a machine, with their flags."""
     found = {}
-    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    text = (CORE / "CMakeLists.txt").read_text(encoding="utf-8")
     rows = re.findall(r'^c1x1_add_isa\((\w+) ("[^"]*"|\w+)([^()]*)\)$', text, re.MULTILINE)
     for name, pattern, rest in rows:
         if pattern != "any" and not re.match(pattern.strip('"'), machine):
