@@ -23,11 +23,11 @@ extern const c1x1_kernels c1x1_scalar_int64, c1x1_scalar_pairs;
 #define TILE_ENTRY(M, NV) .tile[M - 1][NV - 1] = {NAME(tile_##M##x##NV)},
 #define PACK_ENTRY(NV) NAME(pack_##NV),
 #define DOT_ENTRY(M, N) .dot[M - 1][N - 1] = NAME(dot_##M##x##N),
-#define KERNELS                                                                              \
+#define KERNELS(FINISHES)                                                                       \
     {                                                                                        \
         .vl = VL, .mr = {0, 4, 4, 4, 4}, .preferred = {4, 3, 2, 1}, .dot_mr = {0, 1},         \
         .fma_per_cycle = 1, .loads_per_cycle = 2, .fma_latency = 4, TILES(TILE_ENTRY)        \
-        DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).fold = NAME(fold), .chains = {NAME(chains_1), NAME(chains_2), NAME(chains_3), NAME(chains_4)}, .finish = NAME(finishes), .pack = {PACKS(PACK_ENTRY)}                                \
+        DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).fold = NAME(fold), .chains = {NAME(chains_1), NAME(chains_2), NAME(chains_3), NAME(chains_4)}, .finish = FINISHES, .pack = {PACKS(PACK_ENTRY)}                                \
     }
 
 /* No kernels for few channels side by side but those of int64, which no other ISA has: CPUs this old
@@ -40,7 +40,7 @@ extern const c1x1_kernels c1x1_scalar_int64, c1x1_scalar_pairs;
 #include "chains_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"
-const c1x1_kernels c1x1_scalar_float32 = KERNELS;
+const c1x1_kernels c1x1_scalar_float32 = KERNELS(NAME(finishes));
 #undef NAME
 
 #define VEC_FLOAT64
@@ -51,35 +51,28 @@ const c1x1_kernels c1x1_scalar_float32 = KERNELS;
 #include "chains_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"
-const c1x1_kernels c1x1_scalar_float64 = KERNELS;
+const c1x1_kernels c1x1_scalar_float64 = KERNELS(NAME(finishes));
 #undef NAME
 
+/* Their epilogues are those above: activations need exact products, which cost little there. */
 #define VEC_UNFUSED
 #include "vec_scalar.h"
 #define NAME(x) scalar_unfused_f64_##x
 #include "tile_real.inc"
 #include "dot_real.inc"
 #include "chains_real.inc"
-#undef VEC_UNFUSED
-#include "vec_scalar.h" /* the activations need exact products, which cost little there */
-#include "act_real.inc"
-#include "finish_real.inc"
-static const c1x1_kernels scalar_unfused_float64 = KERNELS;
+static const c1x1_kernels scalar_unfused_float64 = KERNELS(scalar_f64_finishes);
 #undef NAME
 
 #undef VEC_FLOAT64
-#define VEC_UNFUSED
 #include "vec_scalar.h"
 #define NAME(x) scalar_unfused_f32_##x
 #include "tile_real.inc"
 #include "dot_real.inc"
 #include "chains_real.inc"
-#undef VEC_UNFUSED
-#include "vec_scalar.h" /* the activations need exact products, which cost little there */
-#include "act_real.inc"
-#include "finish_real.inc"
-static const c1x1_kernels scalar_unfused_float32 = KERNELS;
+static const c1x1_kernels scalar_unfused_float32 = KERNELS(scalar_f32_finishes);
 #undef NAME
+#undef VEC_UNFUSED
 
 #undef SMALLS
 
@@ -92,7 +85,7 @@ static const c1x1_kernels scalar_unfused_float32 = KERNELS;
 #include "chains_real.inc"
 #include "small_real.inc"
 #include "finish_real.inc"
-const c1x1_kernels c1x1_scalar_int64 = KERNELS;
+const c1x1_kernels c1x1_scalar_int64 = KERNELS(NAME(finishes));
 
 #undef NAME
 #undef SMALLS
