@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import pytest
 import reference
@@ -13,14 +15,12 @@ def worst_r(got, exact, magnitude, eps):
     return float(np.max(np.abs(got - exact) / (eps * magnitude)))
 
 
-@pytest.mark.parametrize("data", ["zero-mean", "non-negative"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("layout", ["WC", "CW"])
-@pytest.mark.parametrize("k", [64, 320, 4096])
-@pytest.mark.parametrize("n", [1, 4, 5, 40])
-def test_r(isa, k, n, layout, dtype, data, rng):
+@functools.cache
+def problem(k, n, dtype, data):
+    """x, w, their sums in a wider type, those of absolute values, and NumPy's r."""
     # The worst of a few sums is luck: take as many as tell the two orders apart.
     pixels = max(1000, 10**6 // k) if n <= 5 else 200
+    rng = np.random.default_rng([k, n])
     x = rng.standard_normal((pixels, k)).astype(dtype)
     w = rng.standard_normal((k, n)).astype(dtype)
     if data == "non-negative":
@@ -28,12 +28,21 @@ def test_r(isa, k, n, layout, dtype, data, rng):
     wide = np.longdouble if dtype == "float64" else np.float64
     exact = x.astype(wide) @ w.astype(wide)
     magnitude = np.abs(x).astype(wide) @ np.abs(w).astype(wide)
+    theirs = worst_r(np.tensordot(x, w, 1), exact, magnitude, reference.EPS[dtype])
+    return x, w, exact, magnitude, theirs
+
+
+@pytest.mark.parametrize("data", ["zero-mean", "non-negative"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("layout", ["WC", "CW"])
+@pytest.mark.parametrize("k", [64, 320, 4096])
+@pytest.mark.parametrize("n", [1, 4, 5, 40])
+def test_r(isa, k, n, layout, dtype, data):
+    x, w, exact, magnitude, theirs = problem(k, n, dtype, data)
     if layout == "WC":
         got = c1x1.conv(x, w)
     else:
         got = c1x1.conv(np.ascontiguousarray(x.T), np.ascontiguousarray(w.T), layout="CW").T
-    eps = reference.EPS[dtype]
-    ours = worst_r(got, exact, magnitude, eps)
-    theirs = worst_r(np.tensordot(x, w, 1), exact, magnitude, eps)
+    ours = worst_r(got, exact, magnitude, reference.EPS[dtype])
     assert ours <= 16
     assert ours <= 1.25 * theirs

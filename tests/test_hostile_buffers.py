@@ -20,7 +20,7 @@ _testbuffer = pytest.importorskip("_testbuffer", reason="this Python lacks _test
 
 ERRORS = (TypeError, ValueError, BufferError)
 MANY = settings(
-    max_examples=int(os.environ.get("C1X1_EXAMPLES", "500")),
+    max_examples=int(os.environ.get("C1X1_EXAMPLES", "300")),
     deadline=None,
     derandomize="C1X1_EXAMPLES" not in os.environ,
     database=None,

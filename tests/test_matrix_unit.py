@@ -586,7 +586,6 @@ def test_instructions(tmp_path):
         CORE / "kernels/x86_amx.c": ["-O3", "-mavx2", "-mfma", *AMX],
         CORE / "kernels/x86_avx_vnni.c": ["-O3", "-mavx2", "-mfma", "-mavxvnni"],
         CORE / "kernels/emulated.c": [],
-        CORE / "kernels/scalar.c": [],
         ROOT / "tests/units/trap.c": [],
         ROOT / "tests/units/dots.c": [],
         ROOT / "tests/units/check.c": ["-I", ROOT / "tests/core"],

@@ -137,7 +137,7 @@ def computed(problem):
 
 
 @settings(
-    max_examples=int(os.environ.get("C1X1_EXAMPLES", "1500")),
+    max_examples=int(os.environ.get("C1X1_EXAMPLES", "800")),
     deadline=None,
     derandomize="C1X1_EXAMPLES" not in os.environ,
     database=None,

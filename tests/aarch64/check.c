@@ -458,7 +458,7 @@ static void check_units(const c1x1_isa *isa) {
     const c1x1_matrix_kernels *unit = isa->matrix[C1X1_UNIT_BYTES];
     if (!unit || (isa->needs & C1X1_HAS_AMX)) return; /* tests/units asks for permission */
     const c1x1_isa *emulated = c1x1_find_isa(plain[unit->signs]);
-    check_bytes(isa->name, unit, emulated->matrix[C1X1_UNIT_BYTES]);
+    check_bytes(isa->name, unit, emulated->matrix[C1X1_UNIT_BYTES], 0);
     cases += bytes_cases;
     failures += bytes_failures;
     report(isa->name, "bytes");

@@ -123,9 +123,10 @@ static void bytes_split(const char *name, const c1x1_matrix_kernels *unit,
     printf("%s cuts %zu %s of %zu wrong\n", name, count, is_rows ? "rows" : "columns", k);
 }
 
-/* All of it; `plain` is a unit of the same signs in plain C. */
+/* All of it; `plain` is a unit of the same signs in plain C. Where every instruction is slow, not every
+ * pair of rows and columns. */
 static void check_bytes(const char *name, const c1x1_matrix_kernels *unit,
-                        const c1x1_matrix_kernels *plain) {
+                        const c1x1_matrix_kernels *plain, int is_slow) {
     const size_t edge = C1X1_MATRIX_EDGE;
     for (size_t count = 1; count <= edge; count++)
         for (size_t k = 1; k <= 131; k += k < 68 ? 3 : 21) {
@@ -133,8 +134,10 @@ static void check_bytes(const char *name, const c1x1_matrix_kernels *unit,
             bytes_split(name, unit, plain, count, k, 1, 1);
             bytes_split(name, unit, plain, count, k, 0, 0);
         }
-    for (size_t m = 1; m <= edge; m++)
-        for (size_t n = 1 + m % 3; n <= edge; n += m % 8 ? 13 : 2)
+    for (size_t m = 1; m <= edge; m++) {
+        const size_t first = is_slow ? 1 + 7 * m % edge : 1 + m % 3;
+        const size_t step = m % 8 == 0 ? is_slow ? 9 : 2 : is_slow ? edge : 13;
+        for (size_t n = first; n <= edge; n += step)
             for (int signs = 0; signs < 4; signs++) {
                 if (!bytes_suit(unit->signs, signs & 1, signs >> 1)) continue;
                 bytes_multiply(name, unit, plain, m, n, 65 + n % 3, 0, n % 3, signs & 1,
@@ -142,6 +145,7 @@ static void check_bytes(const char *name, const c1x1_matrix_kernels *unit,
                 bytes_multiply(name, unit, plain, m, n, 128, 128 + m % 2 * 9, n % 3, signs & 1,
                                signs >> 1);
             }
+    }
 }
 
 #endif
