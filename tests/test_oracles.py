@@ -167,7 +167,10 @@ def read_case(onnx, case):
     if case.model_dir is None:  # onnx 1.23 makes them as it goes
         inputs, outputs = case.data_sets[0]
         given, wanted = (
-            [a if isinstance(a, np.ndarray) else onnx.numpy_helper.to_array(a) for a in part]
+            [
+                onnx.numpy_helper.to_array(a) if isinstance(a, onnx.TensorProto) else np.asarray(a)
+                for a in part
+            ]
             for part in (inputs, outputs)
         )
         return case.model.graph.node[0], given, wanted
