@@ -13,6 +13,9 @@
         memcpy(p, &raw_, sizeof raw_);                     \
     } while (0)
 
+/* Without a change of bits: what holds T of sums holds `type` of results. */
+#define IS_SAME(type, T) __builtin_types_compatible_p(type, T)
+
 /* R rows to elements that alternate in memory: planes to interleaved pixels. */
 #define INTERLEAVE(NAME, type, KIND, R)                                                      \
     for (size_t c = 0; c < cols; c++) {                                                      \
@@ -32,6 +35,10 @@
             for (size_t r = 0; r < rows; r++) {                                              \
                 char *to = target + (ptrdiff_t)r * rs;                                       \
                 const T *from = tile + (ptrdiff_t)r * ld;                                    \
+                if (IS_SAME(type, T)) {                                                      \
+                    memcpy(to, from, cols * sizeof(type));                                   \
+                    continue;                                                                \
+                }                                                                            \
                 for (size_t c = 0; c < cols; c++)                                            \
                     PUT(NAME, type, KIND, to + c * sizeof(type), from[c]);                   \
             }                                                                                \
