@@ -32,7 +32,9 @@ static inline long between(rng *r, long low, long high) {
     return low + (long)below(r, (size_t)(high - low + 1));
 }
 
-static inline size_t pick(rng *r, const size_t *from, size_t count) { return from[below(r, count)]; }
+static inline size_t pick(rng *r, const size_t *from, size_t count) {
+    return from[below(r, count)];
+}
 #define PICK(r, ...)                                                       \
     pick(r, (const size_t[]){__VA_ARGS__}, sizeof((const size_t[]){__VA_ARGS__}) / sizeof(size_t))
 
@@ -67,9 +69,9 @@ static inline void put(void *p, c1x1_dtype t, long value) {
     memcpy(p,
            t == C1X1_FLOAT16    ? (const void *)&half
            : t == C1X1_BFLOAT16 ? (const void *)((const char *)&narrow + 2) /* its upper half */
-           : t == C1X1_FLOAT32 ? (const void *)&narrow
-           : t == C1X1_FLOAT64 ? (const void *)&wide
-                               : (const void *)&whole, /* little-endian */
+           : t == C1X1_FLOAT32  ? (const void *)&narrow
+           : t == C1X1_FLOAT64  ? (const void *)&wide
+                                : (const void *)&whole, /* little-endian */
            bytes);
 }
 
@@ -92,7 +94,8 @@ static inline long double get(const void *p, c1x1_dtype t) {
     case C1X1_INT64:
         return (long double)(int64_t)bits;
     case C1X1_FLOAT16:
-        if (exponent == 31) return bits & 1023 ? (long double)NAN : bits >> 15 ? -INFINITY : INFINITY;
+        if (exponent == 31)
+            return bits & 1023 ? (long double)NAN : bits >> 15 ? -INFINITY : INFINITY;
         wide = exponent ? ldexp((double)(1024 + (bits & 1023)), exponent - 25)
                         : ldexp((double)(bits & 1023), -24);
         return bits >> 15 ? -wide : wide;
@@ -175,15 +178,18 @@ static inline char *element(const array *a, size_t pixel, size_t channel) {
     return p;
 }
 
-/* Strides for the sizes: dense with the channels last or first, or any order with gaps, backwards,
- * unaligned, and, where `may_repeat`, of zero. Returns the bytes from the lowest to the highest. */
-static inline size_t lay_out(rng *r, array *a, int may_repeat) {
+typedef enum { CHANNELS_LAST, CHANNELS_FIRST, ANY_ORDER, ANY_STRIDES, ANY_LAYOUT } layout;
+
+/* Strides for the sizes: dense with the channels last or first, or any order with gaps, backwards, and
+ * with ANY_STRIDES unaligned too, and of zero where `may_repeat`. Returns the bytes from the lowest to
+ * the highest. */
+static inline size_t lay_out(rng *r, array *a, layout wanted, int may_repeat) {
     const size_t size = c1x1_dtype_size(a->dtype);
     const int count = a->axes + 1;
     int order[MOST_AXES + 1];
-    const size_t kind = below(r, 4); /* 0: channels last, 1: first, 2, 3: any */
-    for (int i = 0; i < count; i++) order[i] = kind == 1 ? (i + a->axes) % count : i;
-    for (int i = count - 1; kind > 1 && i > 0; i--) {
+    const layout kind = wanted == ANY_LAYOUT ? (layout)below(r, ANY_LAYOUT) : wanted;
+    for (int i = 0; i < count; i++) order[i] = kind == CHANNELS_FIRST ? (i + a->axes) % count : i;
+    for (int i = count - 1; kind >= ANY_ORDER && i > 0; i--) {
         const int j = (int)below(r, (size_t)i + 1), swapped = order[i];
         order[i] = order[j];
         order[j] = swapped;
@@ -193,10 +199,10 @@ static inline size_t lay_out(rng *r, array *a, int may_repeat) {
     for (int i = count - 1; i >= 0; i--) {
         const int d = order[i];
         size_t step = extent;
-        if (kind > 1 && chance(r, 30)) step += size * below(r, 4);
-        if (kind == 3 && chance(r, 10)) step += below(r, 9); /* unaligned */
-        const int is_backward = kind > 1 && chance(r, 15);
-        if (may_repeat && kind == 3 && chance(r, 10)) step = 0;
+        if (kind >= ANY_ORDER && chance(r, 30)) step += size * below(r, 4);
+        if (kind == ANY_STRIDES && chance(r, 10)) step += below(r, 9); /* unaligned */
+        const int is_backward = kind >= ANY_ORDER && chance(r, 15);
+        if (may_repeat && kind == ANY_STRIDES && chance(r, 10)) step = 0;
         a->stride[d] = is_backward ? -(ptrdiff_t)step : (ptrdiff_t)step;
         if (a->size[d] > 0 && is_backward) a->first += (a->size[d] - 1) * step;
         if (a->size[d] > 0) extent += (a->size[d] - 1) * step;

@@ -56,8 +56,10 @@ def build(
     level: str = "-O1",
     kernel_level: str | None = None,
     flags: tuple[str, ...] = (),
+    core_flags: tuple[str, ...] = (),
 ) -> Path:
-    """The program, in `folder`; `kernels` are names of isas(), all of them by default."""
+    """The program, in `folder`; `kernels` are names of isas(), all of them by default. `core_flags` are for
+    all that is not a kernel: under a sanitizer those take minutes to compile."""
     known = isas(compiler, machine)
     names = list(known) if kernels is None else kernels
     common = [*FLAGS, *WARNINGS, level, "-g1", *flags]
@@ -74,7 +76,8 @@ def build(
         if file.is_file()
     ]
     jobs += [(CORE / "kernels/scalar.c", known["scalar"])]
-    jobs += [(source, built) for source in [*sorted(CORE.glob("*.c")), PROGRAMS[program]]]
+    rest = [*built, *core_flags]
+    jobs += [(source, rest) for source in [*sorted(CORE.glob("*.c")), PROGRAMS[program]]]
     folder.mkdir(parents=True, exist_ok=True)
 
     def compiled(job: tuple[Path, list[str]]) -> Path:
@@ -86,7 +89,19 @@ def build(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = [str(path) for path in pool.map(compiled, jobs)]
     target = folder / program
-    run([compiler, *flags, "-pthread", *LINK[program], *objects, "-lm", "-o", str(target)])
+    run(
+        [
+            compiler,
+            *flags,
+            *core_flags,
+            "-pthread",
+            *LINK[program],
+            *objects,
+            "-lm",
+            "-o",
+            str(target),
+        ]
+    )
     return target
 
 

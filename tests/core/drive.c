@@ -205,8 +205,7 @@ static c1x1_status run_chain(const trial *t, const setting *s) {
     c1x1_status status = c1x1_chain_plan(&chain, &s->machine, s->threads);
     if (status == C1X1_OK) {
         const size_t blocks = chain.outer * chain.blocks_per_run;
-        if (s->is_forced)
-            chain.threads = blocks < (size_t)s->threads ? (int)blocks : s->threads;
+        if (s->is_forced) chain.threads = blocks < (size_t)s->threads ? (int)blocks : s->threads;
         status = c1x1_chain_begin(&chain);
     }
     if (status != C1X1_OK) return status;
@@ -236,6 +235,7 @@ static const char *find_fault(const trial *t, const array *out, const char *othe
             const long double got = get(at, out->dtype);
             long double want = stored(t->values[0][p * channels + c], out->dtype, is_modular);
             if (t->is_empty[p]) want = t->fill;
+            if (t->is_tiny[p]) want = ldexpl(want, TINY);
             if (other && memcmp(at, other + (at - out->memory), size) == 0) continue;
             if (!other && got == want) continue;
             snprintf(text, sizeof text, "pixel %zu channel %zu is %Lg, not %Lg", p, c, got,
@@ -373,6 +373,65 @@ static unsigned long faults_of_sizes(void) {
     return faults;
 }
 
+static unsigned long faults_of_overlap(void) {
+    unsigned long faults = 0;
+    static char memory[128];
+    const struct {
+        size_t x, out, size, groups, c_in, c_out;
+        ptrdiff_t x_stride, out_stride, x_channel, out_channel;
+        c1x1_dtype out_dtype;
+        c1x1_overlap want;
+    } cases[] = {
+        {0, 0, 3, 1, 2, 2, 8, 8, 4, 4, C1X1_FLOAT32, C1X1_SAME_PIXELS},
+        {0, 0, 3, 1, 1, 1, 8, 8, 4, 16, C1X1_FLOAT32, C1X1_SAME_PIXELS},
+        {0, 0, 1, 1, 2, 2, 8, 40, 4, 4, C1X1_FLOAT32, C1X1_SAME_PIXELS},
+        {16, 16, 3, 1, 2, 2, -8, -8, 4, 4, C1X1_FLOAT32, C1X1_SAME_PIXELS},
+        {0, 24, 3, 1, 2, 2, 8, 8, 4, 4, C1X1_FLOAT32, C1X1_APART},
+        {24, 0, 3, 1, 2, 2, 8, 8, 4, 4, C1X1_FLOAT32, C1X1_APART},
+        {16, 24, 3, 1, 2, 2, -8, 8, 4, 4, C1X1_FLOAT32, C1X1_APART},
+        {0, 20, 3, 1, 2, 2, 8, 8, 4, 4, C1X1_FLOAT32, C1X1_TANGLED},
+        {16, 20, 3, 1, 2, 2, -8, 8, 4, 4, C1X1_FLOAT32, C1X1_TANGLED},
+        {0, 4, 3, 1, 2, 2, 8, 8, 4, 4, C1X1_FLOAT32, C1X1_TANGLED},
+        {0, 0, 3, 2, 1, 1, 8, 8, 4, 4, C1X1_FLOAT32, C1X1_TANGLED},
+        {0, 0, 3, 1, 2, 1, 8, 8, 4, 4, C1X1_FLOAT32, C1X1_TANGLED},
+        {0, 0, 3, 1, 2, 2, 8, 16, 4, 4, C1X1_FLOAT32, C1X1_TANGLED},
+        {0, 0, 3, 1, 2, 2, 16, 16, 4, 8, C1X1_FLOAT32, C1X1_TANGLED},
+        {0, 0, 3, 1, 2, 2, 16, 16, 8, 8, C1X1_FLOAT64, C1X1_TANGLED},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        c1x1_problem p = {.x = memory + cases[i].x, .out = memory + cases[i].out, .dims = 1};
+        p.x_dtype = C1X1_FLOAT32;
+        p.out_dtype = cases[i].out_dtype;
+        p.groups = cases[i].groups;
+        p.c_in = cases[i].c_in;
+        p.c_out = cases[i].c_out;
+        p.x_channel = cases[i].x_channel;
+        p.out_channel = cases[i].out_channel;
+        p.dim[0] = (c1x1_dim){cases[i].size, cases[i].x_stride, cases[i].out_stride, 0};
+        c1x1_problem_find_overlap(&p);
+        faults += p.overlap != cases[i].want;
+    }
+    if (faults) printf("FAILED %lu cases of overlap\n", faults);
+    return faults;
+}
+
+/* Pixels of two axes whose number leaves 63 bits, though each axis alone does not. */
+static unsigned long faults_of_axes(void) {
+    static char memory[8];
+    unsigned long faults = 0;
+    for (int first = 0; first < 2; first++) {
+        c1x1_problem p = {.x = memory, .w = memory, .out = memory, .groups = 1, .dims = 2};
+        p.compute = C1X1_COMPUTE_FLOAT32;
+        p.x_dtype = p.w_dtype = p.out_dtype = C1X1_FLOAT32;
+        p.w_in = p.w_out = 4;
+        p.dim[first] = (c1x1_dim){(size_t)1 << 62, 0, 0, 0};
+        p.dim[!first] = (c1x1_dim){8, 0, 0, 0};
+        faults += c1x1_problem_normalise(&p) != C1X1_TOO_LARGE;
+    }
+    if (faults) printf("FAILED %lu cases of axes\n", faults);
+    return faults;
+}
+
 /* A child computes with helpers of its own, whatever the parent's were doing. */
 static unsigned long faults_of_forks(const c1x1_isa *isa) {
     unsigned long faults = 0;
@@ -404,7 +463,7 @@ int main(int count, char **words) {
         else
             run_all(isa);
     }
-    unsigned long faults = faults_of_sizes();
+    unsigned long faults = faults_of_sizes() + faults_of_overlap() + faults_of_axes();
     if (options.callers > 1) faults += faults_of_forks(c1x1_find_isa("scalar"));
     faults += atomic_load(&failures);
     printf("failures %lu\n", faults);

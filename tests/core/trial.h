@@ -5,7 +5,7 @@
 
 #include "arrays.h"
 
-enum { X, OUT, RESIDUAL, W, TABLE, SCALE, BIAS, SLOPE, ROOMS, MOST_LAYERS = 4 };
+enum { X, OUT, RESIDUAL, W, TABLE, SCALE, BIAS, SLOPE, ROOMS, MOST_LAYERS = 4, TINY = -140 };
 
 typedef struct {
     array w; /* "pixels" are the output channels of all groups */
@@ -21,14 +21,16 @@ typedef struct {
     rng r;
     room rooms[ROOMS], heap; /* heap: malloc */
     int count, is_chain, is_planar;
+    layout layout; /* of x and out; unless it is ANY_LAYOUT, all dtypes are those of the sums */
     layer layers[MOST_LAYERS];
     array x, out, residual;
     int has_residual, residual_is_out, is_in_place;
     int has_nodata, nodata_is_nan;
     long nodata, fill;
+    int has_tiny; /* some pixels hold subnormal numbers */
     char *before; /* out's memory */
     long *values[2];
-    unsigned char *is_empty; /* pixels without data */
+    unsigned char *is_empty, *is_tiny; /* pixels without data, of subnormal numbers */
 } trial;
 
 static inline void *reserve(size_t bytes) {
@@ -45,9 +47,10 @@ static inline void fill_array(rng *r, array *a, long most) {
             put(element(a, p, c), a->dtype, draw_value(r, a->dtype, most));
 }
 
-static inline void make_array(rng *r, array *a, room *where, int may_repeat, long most) {
+static inline void make_array(rng *r, array *a, room *where, layout wanted, int may_repeat,
+                              long most) {
     size_t bytes;
-    do bytes = lay_out(r, a, may_repeat);
+    do bytes = lay_out(r, a, wanted, may_repeat);
     while (bytes > ROOM_BYTES);
     place_array(r, a, where, bytes);
     fill_array(r, a, most);
@@ -87,8 +90,7 @@ static inline void make_table(trial *t, layer *l, room *where) {
 
 /* The entry for x's value in a channel. */
 static inline char *entry_of(const layer *l, size_t channel, long value) {
-    const long lowest =
-        l->x_dtype == C1X1_INT8 ? -128 : l->x_dtype == C1X1_INT16 ? -32768 : 0;
+    const long lowest = l->x_dtype == C1X1_INT8 ? -128 : l->x_dtype == C1X1_INT16 ? -32768 : 0;
     return element(&l->table, l->table.size[0] > 1 ? channel : 0, (size_t)(value - lowest));
 }
 
@@ -103,7 +105,8 @@ static inline void make_terms(trial *t, layer *l, room *rooms, int keeps_small) 
     rng *r = &t->r;
     l->has_scale = chance(r, 25);
     l->has_bias = chance(r, 50);
-    l->activation = chance(r, 50) ? C1X1_IDENTITY : (c1x1_activation)below(r, C1X1_ACTIVATION_COUNT);
+    l->activation =
+        chance(r, 50) ? C1X1_IDENTITY : (c1x1_activation)below(r, C1X1_ACTIVATION_COUNT);
     if (keeps_small) l->activation = C1X1_CLIP;
     const int is_real = l->has_scale || l->activation != C1X1_IDENTITY;
     l->finish = c1x1_is_whole(l->compute) && is_real ? C1X1_COMPUTE_FLOAT64 : l->compute;
@@ -115,7 +118,10 @@ static inline void make_terms(trial *t, layer *l, room *rooms, int keeps_small) 
     for (int i = 0; i < l->parameters; i++) {
         const int is_high = l->activation == C1X1_CLIP && i == 1;
         make_vector(r, &l->parameter[i], i ? &t->heap : &rooms[SLOPE], dtype, count,
-                    is_high ? 1 : l->activation == C1X1_ELU ? 1 : -3, is_high ? 4 : 2);
+                    is_high                     ? 1
+                    : l->activation == C1X1_ELU ? 1
+                                                : -3,
+                    is_high ? 4 : 2);
     }
 }
 
@@ -127,7 +133,11 @@ static inline void make_layer(trial *t, layer *l, size_t index, size_t c_in_tota
     const int is_last = (int)index == t->count - 1;
     l->compute = (c1x1_compute)PICK(r, C1X1_COMPUTE_FLOAT32, C1X1_COMPUTE_FLOAT32,
                                     C1X1_COMPUTE_FLOAT64, C1X1_COMPUTE_INT64);
-    if (!t->is_chain && chance(r, 20)) l->compute = C1X1_COMPUTE_INT32;
+    const int is_native = t->layout != ANY_LAYOUT;
+    if (is_native)
+        l->compute = chance(r, 70) ? C1X1_COMPUTE_FLOAT32 : C1X1_COMPUTE_FLOAT64;
+    else if (!t->is_chain && chance(r, 20))
+        l->compute = C1X1_COMPUTE_INT32;
     if (index) {
         l->x_dtype = t->layers[index - 1].out_dtype;
         if (is_float(l->x_dtype) && l->compute == C1X1_COMPUTE_INT64)
@@ -137,16 +147,21 @@ static inline void make_layer(trial *t, layer *l, size_t index, size_t c_in_tota
         l->c_in = c_in_total / l->groups;
         l->c_out = 1 + below(r, 12);
     } else {
-        l->x_dtype = draw_dtype(r, l->compute);
+        l->x_dtype = is_native ? c1x1_compute_dtype(l->compute) : draw_dtype(r, l->compute);
     }
-    const c1x1_dtype w_dtype = draw_dtype(r, l->compute);
-    l->out_dtype = chance(r, 60) ? c1x1_compute_dtype(l->compute)
-                                 : (c1x1_dtype)below(r, C1X1_DTYPE_COUNT);
+    const c1x1_dtype w_dtype =
+        is_native ? c1x1_compute_dtype(l->compute) : draw_dtype(r, l->compute);
+    l->out_dtype = is_native || chance(r, 60) ? c1x1_compute_dtype(l->compute)
+                                              : (c1x1_dtype)below(r, C1X1_DTYPE_COUNT);
     l->has_table = !index && c1x1_dtype_size(l->x_dtype) <= 2 && !is_float(l->x_dtype) &&
                    l->x_dtype != C1X1_BOOL && l->compute != C1X1_COMPUTE_INT32 && chance(r, 40);
     make_terms(t, l, rooms, t->is_chain && !is_last);
     l->w = (array){.dtype = w_dtype, .axes = 1, .size = {l->groups * l->c_out, l->c_in}};
-    make_array(r, &l->w, &rooms[W], 1, t->is_chain ? 1 : 4);
+    /* Rows of filters for planes, of channels' weights for pixels: as kernels read them in place. */
+    const layout w_layout = t->layout == CHANNELS_FIRST  ? CHANNELS_LAST
+                            : t->layout == CHANNELS_LAST ? CHANNELS_FIRST
+                                                         : ANY_LAYOUT;
+    make_array(r, &l->w, &rooms[W], w_layout, 1, t->is_chain ? 1 : 4);
     if (l->has_table) make_table(t, l, &rooms[TABLE]);
 }
 
@@ -157,8 +172,11 @@ static inline void draw_sizes(trial *t, layer *l) {
     size_t macs, elements, pixels;
     t->x.axes = (int)below(r, MOST_AXES);
     l->groups = PICK(r, 1, 1, 1, 2, 3);
-    l->c_in = chance(r, 3) ? 0 : 1 + (chance(r, 70) ? below(r, 20) : chance(r, 85) ? below(r, 90)
-                                      : chance(r, 80) ? 150 + below(r, 200) : 1000 + below(r, 300));
+    l->c_in = chance(r, 3) ? 0
+                           : 1 + (chance(r, 70)   ? below(r, 20)
+                                  : chance(r, 85) ? below(r, 90)
+                                  : chance(r, 80) ? 150 + below(r, 200)
+                                                  : 1000 + below(r, 300));
     l->c_out = 1 + (chance(r, 50) ? below(r, 5) : chance(r, 85) ? below(r, 40) : below(r, 150));
     if (t->is_chain) l->c_in = 1 + below(r, 12);
     const size_t kind = below(r, 100);
@@ -171,8 +189,24 @@ static inline void draw_sizes(trial *t, layer *l) {
         l->c_in = 1025 + below(r, 300);
         l->c_out = 1 + below(r, 4);
     }
+    t->layout = ANY_LAYOUT;
     for (int d = 0; d < t->x.axes; d++)
         t->x.size[d] = 1 + (d == t->x.axes - 1 && chance(r, 40) ? below(r, 700) : below(r, 9));
+    if (!t->is_chain && kind >= 90) {
+        t->x.axes = 1;
+        l->groups = PICK(r, 1, 1, 2);
+    }
+    if (!t->is_chain && kind >= 95) { /* planes enough to be packed a panel at a time */
+        t->layout = CHANNELS_FIRST;
+        l->c_in = 192 + below(r, 150);
+        l->c_out = 5 + below(r, 20);
+        t->x.size[0] = 5 + below(r, 60);
+    } else if (!t->is_chain && kind >= 90) { /* weights of few pixels */
+        t->layout = CHANNELS_LAST;
+        l->c_in = 20 + below(r, 60);
+        l->c_out = 30 + below(r, 150);
+        t->x.size[0] = 1 + below(r, 20);
+    }
     do {
         pixels = pixels_of(&t->x);
         macs = pixels * l->groups * (l->c_in + 1) * l->c_out;
@@ -207,18 +241,36 @@ static inline void read_x(trial *t) {
             const long double v = get(element(&t->x, p, c), l->x_dtype);
             const int is_nan = v != v;
             long value = is_nan ? 0 : (long)v;
-            t->is_empty[p] |= t->has_nodata && (is_nan || (!t->nodata_is_nan && value == t->nodata));
+            t->is_empty[p] |=
+                t->has_nodata && (is_nan || (!t->nodata_is_nan && value == t->nodata));
             if (l->has_table) {
                 char *entry = entry_of(l, c, value);
                 value = (long)(draw(&t->r) % 5) - 2;
                 /* Another pixel may have set it before. */
                 static const unsigned char poison[8] = {255, 255, 255, 255, 255, 255, 255, 255};
                 if (memcmp(entry, poison, c1x1_dtype_size(l->table.dtype)) == 0)
-                    put(entry, l->table.dtype, value == -1 ? 3 : value); /* -1 is the poison of int64 */
+                    put(entry, l->table.dtype,
+                        value == -1 ? 3 : value); /* -1 is the poison of int64 */
                 value = (long)get(entry, l->table.dtype);
             }
             t->values[0][p * channels + c] = value;
         }
+    if (!t->has_tiny) return;
+    for (size_t p = 0; p < pixels; p++) {
+        t->is_tiny[p] = (unsigned char)chance(&t->r, 20);
+        for (size_t c = 0; c < channels && t->is_tiny[p]; c++) {
+            const float v = ldexpf((float)t->values[0][p * channels + c], TINY);
+            memcpy(element(&t->x, p, c), &v, sizeof v);
+        }
+    }
+}
+
+/* Whether results are sums alone, of which a matrix unit would lose the subnormal ones. */
+static inline int may_be_tiny(const trial *t) {
+    const layer *l = &t->layers[0];
+    return !t->is_chain && l->compute == C1X1_COMPUTE_FLOAT32 && l->x_dtype == C1X1_FLOAT32 &&
+           l->out_dtype == C1X1_FLOAT32 && !l->has_scale && !l->has_bias && !t->has_residual &&
+           !t->has_nodata && l->activation == C1X1_IDENTITY;
 }
 
 static inline void make_out(trial *t) {
@@ -228,7 +280,7 @@ static inline void make_out(trial *t) {
     t->out.dtype = l->out_dtype;
     t->out.size[t->out.axes] = l->groups * l->c_out;
     size_t bytes;
-    do bytes = lay_out(r, &t->out, 0);
+    do bytes = lay_out(r, &t->out, t->layout, 0);
     while (bytes > ROOM_BYTES);
     if (l->c_out <= 4 && chance(r, 50)) bytes = lay_out_dense(&t->out);
     place_array(r, &t->out, &t->rooms[OUT], bytes);
@@ -244,7 +296,8 @@ static inline void make_residual(trial *t) {
     if (is_narrow && (is_float(l->out_dtype) || c1x1_dtype_size(l->out_dtype) > 2))
         t->residual_is_out = 0;
     else
-        t->residual_is_out = !t->is_in_place && chance(r, 30) && !(is_whole && is_float(l->out_dtype));
+        t->residual_is_out =
+            !t->is_in_place && chance(r, 30) && !(is_whole && is_float(l->out_dtype));
     if (t->residual_is_out) {
         fill_array(r, &t->out, 9);
         t->residual = t->out;
@@ -252,7 +305,7 @@ static inline void make_residual(trial *t) {
     }
     t->residual = t->out;
     t->residual.dtype = draw_dtype(r, l->finish);
-    make_array(r, &t->residual, &t->rooms[RESIDUAL], 1, 9);
+    make_array(r, &t->residual, &t->rooms[RESIDUAL], t->layout, 1, 9);
 }
 
 static inline void make_trial(trial *t, uint64_t seed) {
@@ -265,15 +318,14 @@ static inline void make_trial(trial *t, uint64_t seed) {
     draw_sizes(t, l);
     make_layer(t, l, 0, 0);
     for (int i = 1; i < t->count; i++)
-        make_layer(t, &t->layers[i], (size_t)i,
-                   t->layers[i - 1].groups * t->layers[i - 1].c_out);
+        make_layer(t, &t->layers[i], (size_t)i, t->layers[i - 1].groups * t->layers[i - 1].c_out);
     const size_t channels = l->groups * l->c_in;
     t->x.dtype = l->x_dtype;
     t->x.size[t->x.axes] = channels;
     /* In place: each pixel's results over its own channels. */
     t->is_in_place = !t->is_chain && l->groups == 1 && l->c_in == l->c_out &&
                      c1x1_dtype_size(l->x_dtype) == c1x1_dtype_size(l->out_dtype) && chance(r, 50);
-    make_array(r, &t->x, &t->rooms[X], !t->is_in_place, 4);
+    make_array(r, &t->x, &t->rooms[X], t->layout, !t->is_in_place, 4);
     t->has_nodata = chance(r, 15);
     t->nodata_is_nan = is_float(l->x_dtype) && chance(r, 50);
     t->nodata = between(r, 0, l->x_dtype == C1X1_BOOL ? 1 : 3);
@@ -292,6 +344,10 @@ static inline void make_trial(trial *t, uint64_t seed) {
     const size_t pixels = pixels_of(&t->x);
     for (int i = 0; i < 2; i++) t->values[i] = reserve(pixels * most * sizeof(long));
     t->is_empty = reserve(pixels);
+    t->is_tiny = reserve(pixels);
+    int x_repeats = 0;
+    for (int d = 0; d <= t->x.axes; d++) x_repeats |= t->x.size[d] > 1 && t->x.stride[d] == 0;
+    t->has_tiny = !x_repeats && may_be_tiny(t) && chance(r, 50);
     read_x(t);
     t->before = reserve(t->out.bytes);
     memcpy(t->before, t->out.memory, t->out.bytes);
@@ -306,14 +362,14 @@ static inline void release_trial(trial *t) {
         if (l->has_table) release_array(&l->table, w);
         if (l->has_scale) release_array(&l->scale, w);
         if (l->has_bias) release_array(&l->bias, w);
-        for (int p = 0; p < l->parameters; p++)
-            release_array(&l->parameter[p], p ? &t->heap : w);
+        for (int p = 0; p < l->parameters; p++) release_array(&l->parameter[p], p ? &t->heap : w);
     }
     release_array(&t->x, &t->rooms[X]);
     if (!t->is_in_place) release_array(&t->out, &t->rooms[OUT]);
     if (t->has_residual && !t->residual_is_out) release_array(&t->residual, &t->rooms[RESIDUAL]);
     for (int i = 0; i < 2; i++) free(t->values[i]);
     free(t->is_empty);
+    free(t->is_tiny);
     free(t->before);
 }
 
