@@ -3,9 +3,9 @@
     python tools/mutants.py FOLDER [--count 200] [--seed 1] [--least 95]
 
 Each mutant is one edit of one line (a comparison, a sign, a constant, a condition, a missing
-statement) in the files whose lines decide results or memory. It is compiled with AddressSanitizer and
-UndefinedBehaviorSanitizer and driven through random problems on plain C, AVX2 where the CPU has it,
-and emulated matrix units. A mutant whose instructions equal the original's is no mutant; one that
+statement) in the files whose lines decide results or memory. It is compiled with AddressSanitizer
+and UndefinedBehaviorSanitizer and driven through random problems on plain C, AVX2 where the CPU has
+it, and emulated matrix units. A mutant whose instructions equal the original's is no mutant; one that
 crashes, differs or does not end is killed.
 
 Left out is what changes speed alone: the files that plan (another plan has the same results) and
@@ -47,8 +47,8 @@ FILES = {
     "weights.c": "weights.c",
     "chain.c": "chain.c",
 }
-# What is fetched before it is read, how much at a time, from where on another way is faster, when a call
-# pauses, and what keeps threads out of each other's lines.
+# What is fetched before it is read, how much at a time, from where on another way is faster, when a
+# call pauses, and what keeps threads out of each other's lines.
 SPEED = re.compile(
     r"ahead|AHEAD|prefetch|fetch|strip|STRIP|FINISHED_ROWS|SHORTEST_CONVERTED|deadline|is_late|grain"
     r"|spaced|DOT_BYTES|in_l1|together"
@@ -63,12 +63,12 @@ EDITS = [
 ]  # fmt: skip
 KERNELS = ["scalar", "emulated", "x86_avx2"]
 COMMANDS = [
-    [*"--isa scalar --problems 1000".split()],
-    [*"--isa x86_avx2 --problems 6000".split()],
-    [*"--isa emulated_amx --problems 3000".split()],
-    [*"--isa emulated_vnni --problems 1000".split()],
-    [*"--isa scalar --problems 150 --starve".split()],
-    [*"--isa x86_avx2 --problems 600 --callers 4".split()],
+    ["--isa", "scalar", "--problems", "1000"],
+    ["--isa", "x86_avx2", "--problems", "6000"],
+    ["--isa", "emulated_amx", "--problems", "3000"],
+    ["--isa", "emulated_vnni", "--problems", "1000"],
+    ["--isa", "scalar", "--problems", "150", "--starve"],
+    ["--isa", "x86_avx2", "--problems", "600", "--callers", "4"],
 ]
 PATIENCE = 240  # seconds; an endless loop is a kill, a busy machine is not
 

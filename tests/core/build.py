@@ -58,8 +58,8 @@ def build(
     flags: tuple[str, ...] = (),
     core_flags: tuple[str, ...] = (),
 ) -> Path:
-    """The program, in `folder`; `kernels` are names of isas(), all of them by default. `core_flags` are for
-    all that is not a kernel: under a sanitizer those take minutes to compile."""
+    """The program, in `folder`; `kernels` are names of isas(), all of them by default.
+    `core_flags` are for all but kernels, which take minutes to compile with a sanitizer."""
     known = isas(compiler, machine)
     names = list(known) if kernels is None else kernels
     common = [*FLAGS, *WARNINGS, level, "-g1", *flags]
@@ -89,19 +89,8 @@ def build(
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         objects = [str(path) for path in pool.map(compiled, jobs)]
     target = folder / program
-    run(
-        [
-            compiler,
-            *flags,
-            *core_flags,
-            "-pthread",
-            *LINK[program],
-            *objects,
-            "-lm",
-            "-o",
-            str(target),
-        ]
-    )
+    link = [*flags, *core_flags, "-pthread", *LINK[program]]
+    run([compiler, *link, *objects, "-lm", "-o", str(target)])
     return target
 
 
