@@ -94,13 +94,16 @@ def oracles(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("compiler", ["clang", "gcc"])
 def asan(session: nox.Session, compiler: str) -> None:
-    """AddressSanitizer with leaks, and UndefinedBehaviorSanitizer, on the C core."""
+    """AddressSanitizer with leaks, and UndefinedBehaviorSanitizer, on the C core; with gcc on the
+    kernels too, which clang compiles for longer than anyone waits."""
     packages = {"gcc": "gcc"} if compiler == "gcc" else {"clang": "clang"}
     system(session, **packages)
     flags = [UNDEFINED, "-fno-sanitize-recover=all"]
-    path = built(session, "drive", *flags, compiler=compiler)
+    only = {"only": "core"} if compiler == "clang" else {}
+    path = built(session, "drive", *flags, compiler=compiler, **only)
     driven(session, path, 3000, "--malloc", ASAN_OPTIONS="detect_leaks=1")
-    session.run(built(session, "check", *flags, compiler=compiler), external=True)
+    if compiler == "gcc":
+        session.run(built(session, "check", *flags), external=True)
 
 
 @nox.session

@@ -5,8 +5,8 @@
 Each mutant is one edit of one line (a comparison, a sign, a constant, a condition, a missing
 statement) in the files whose lines decide results or memory. It is compiled with AddressSanitizer
 and UndefinedBehaviorSanitizer and driven through random problems on plain C, AVX2 where the CPU has
-it, and emulated matrix units. A mutant whose instructions equal the original's is no mutant; one that
-crashes, differs or does not end is killed.
+it, and emulated matrix units. A mutant whose instructions equal the original's is no mutant; one
+that crashes, differs or does not end is killed.
 
 Left out is what changes speed alone: the files that plan (another plan has the same results) and
 pool.c (whoever takes the work; its races are ThreadSanitizer's), and the lines that match SPEED.

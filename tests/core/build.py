@@ -110,9 +110,11 @@ def main() -> None:
     parser.add_argument("--machine", default=platform.machine())
     parser.add_argument("--kernels", help="comma between them; all by default")
     parser.add_argument("--level", default="-O1")
+    parser.add_argument("--only", choices=["core"], help="flags after -- are not for kernels")
     # argparse gives a list of positionals to the first gap between options.
     at = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     given = parser.parse_args(sys.argv[1:at])
+    flags = tuple(sys.argv[at + 1 :])
     path = build(
         given.program,
         given.folder,
@@ -120,7 +122,8 @@ def main() -> None:
         machine=given.machine,
         kernels=given.kernels.split(",") if given.kernels else None,
         level=given.level,
-        flags=tuple(sys.argv[at + 1 :]),
+        flags=() if given.only else flags,
+        core_flags=flags if given.only else (),
     )
     print(path)
 
