@@ -395,6 +395,7 @@ static unsigned long faults_of_overlap(void) {
         {0, 0, 3, 2, 1, 1, 8, 8, 4, 4, C1X1_FLOAT32, C1X1_TANGLED},
         {0, 0, 3, 1, 2, 1, 8, 8, 4, 4, C1X1_FLOAT32, C1X1_TANGLED},
         {0, 0, 3, 1, 2, 2, 8, 16, 4, 4, C1X1_FLOAT32, C1X1_TANGLED},
+        {0, 0, 2, 1, 2, 2, 8, 16, 4, 4, C1X1_FLOAT32, C1X1_TANGLED},
         {0, 0, 3, 1, 2, 2, 16, 16, 4, 8, C1X1_FLOAT32, C1X1_TANGLED},
         {0, 0, 3, 1, 2, 2, 16, 16, 8, 8, C1X1_FLOAT64, C1X1_TANGLED},
     };

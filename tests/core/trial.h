@@ -5,7 +5,7 @@
 
 #include "arrays.h"
 
-enum { X, OUT, RESIDUAL, W, TABLE, SCALE, BIAS, SLOPE, ROOMS, MOST_LAYERS = 4, TINY = -140 };
+enum { X, OUT, RESIDUAL, W, TABLE, SCALE, BIAS, SLOPE, ROOMS, MOST_LAYERS = 4, TINY = -130 };
 
 typedef struct {
     array w; /* "pixels" are the output channels of all groups */
@@ -260,7 +260,10 @@ static inline void read_x(trial *t) {
         t->is_tiny[p] = (unsigned char)chance(&t->r, 20);
         for (size_t c = 0; c < channels && t->is_tiny[p]; c++) {
             const float v = ldexpf((float)t->values[0][p * channels + c], TINY);
-            memcpy(element(&t->x, p, c), &v, sizeof v);
+            if (t->x.dtype == C1X1_BFLOAT16)
+                memcpy(element(&t->x, p, c), (const char *)&v + 2, 2);
+            else
+                memcpy(element(&t->x, p, c), &v, sizeof v);
         }
     }
 }
@@ -268,7 +271,8 @@ static inline void read_x(trial *t) {
 /* Whether results are sums alone, of which a matrix unit would lose the subnormal ones. */
 static inline int may_be_tiny(const trial *t) {
     const layer *l = &t->layers[0];
-    return !t->is_chain && l->compute == C1X1_COMPUTE_FLOAT32 && l->x_dtype == C1X1_FLOAT32 &&
+    return !t->is_chain && l->compute == C1X1_COMPUTE_FLOAT32 &&
+           (l->x_dtype == C1X1_FLOAT32 || l->x_dtype == C1X1_BFLOAT16) &&
            l->out_dtype == C1X1_FLOAT32 && !l->has_scale && !l->has_bias && !t->has_residual &&
            !t->has_nodata && l->activation == C1X1_IDENTITY;
 }
