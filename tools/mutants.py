@@ -62,13 +62,17 @@ EDITS = [
     (r"^(\s+)[a-z_0-9]+\(.*\);$", r"\1;"),
 ]  # fmt: skip
 KERNELS = ["scalar", "emulated", "x86_avx2"]
+# A few of each first, which most mutants do not survive.
 COMMANDS = [
-    ["--isa", "scalar", "--problems", "1000"],
-    ["--isa", "x86_avx2", "--problems", "6000"],
-    ["--isa", "emulated_amx", "--problems", "3000"],
-    ["--isa", "emulated_vnni", "--problems", "1000"],
+    ["--isa", "scalar", "--problems", "150"],
+    ["--isa", "x86_avx2", "--problems", "400"],
+    ["--isa", "emulated_amx", "--problems", "150"],
+    ["--isa", "scalar", "--problems", "800"],
+    ["--isa", "x86_avx2", "--problems", "5000"],
+    ["--isa", "emulated_amx", "--problems", "2000"],
+    ["--isa", "emulated_vnni", "--problems", "500"],
     ["--isa", "scalar", "--problems", "150", "--starve"],
-    ["--isa", "x86_avx2", "--problems", "600", "--callers", "4"],
+    ["--isa", "x86_avx2", "--problems", "400", "--callers", "4"],
 ]
 PATIENCE = 240  # seconds; an endless loop is a kill, a busy machine is not
 
