@@ -149,8 +149,9 @@ static inline void make_layer(trial *t, layer *l, size_t index, size_t c_in_tota
     } else {
         l->x_dtype = is_native ? c1x1_compute_dtype(l->compute) : draw_dtype(r, l->compute);
     }
-    const c1x1_dtype w_dtype =
-        is_native ? c1x1_compute_dtype(l->compute) : draw_dtype(r, l->compute);
+    c1x1_dtype w_dtype = is_native ? c1x1_compute_dtype(l->compute) : draw_dtype(r, l->compute);
+    if (is_native && l->compute == C1X1_COMPUTE_FLOAT32 && l->c_in % C1X1_MATRIX_HALVES == 0)
+        l->x_dtype = w_dtype = C1X1_BFLOAT16;
     l->out_dtype = is_native || chance(r, 60) ? c1x1_compute_dtype(l->compute)
                                               : (c1x1_dtype)below(r, C1X1_DTYPE_COUNT);
     l->has_table = !index && c1x1_dtype_size(l->x_dtype) <= 2 && !is_float(l->x_dtype) &&
@@ -201,11 +202,11 @@ static inline void draw_sizes(trial *t, layer *l) {
         l->c_in = 192 + below(r, 150);
         l->c_out = 5 + below(r, 20);
         t->x.size[0] = 5 + below(r, 60);
-    } else if (!t->is_chain && kind >= 90) { /* weights of few pixels */
+    } else if (!t->is_chain && kind >= 90) { /* weights of few pixels; whole tiles of a matrix unit */
         t->layout = CHANNELS_LAST;
-        l->c_in = 20 + below(r, 60);
+        l->c_in = chance(r, 40) ? 32 + 32 * below(r, 3) : 20 + below(r, 60);
         l->c_out = 30 + below(r, 150);
-        t->x.size[0] = 1 + below(r, 20);
+        t->x.size[0] = 1 + (chance(r, 30) ? below(r, 90) : below(r, 20));
     }
     do {
         pixels = pixels_of(&t->x);
