@@ -352,7 +352,7 @@ static inline void make_trial(trial *t, uint64_t seed) {
     t->is_tiny = reserve(pixels);
     int x_repeats = 0;
     for (int d = 0; d <= t->x.axes; d++) x_repeats |= t->x.size[d] > 1 && t->x.stride[d] == 0;
-    t->has_tiny = !x_repeats && may_be_tiny(t) && chance(r, 50);
+    t->has_tiny = !x_repeats && may_be_tiny(t) && chance(r, 80);
     read_x(t);
     t->before = reserve(t->out.bytes);
     memcpy(t->before, t->out.memory, t->out.bytes);
