@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import runnable_isas
 
-from c1x1 import _core
+from c1x1 import _core, _kernels
 
 POISON = 12345
 
@@ -15,7 +15,7 @@ def kernels(kind):
     """One parameter per kernel row that this CPU can run."""
     missing = [m for _, _, m in _core.isas()]
     rows = []
-    for row in _core.kernels():
+    for row in _kernels.kernels():
         if row["kind"] != kind:
             continue
         marks = ()
@@ -71,7 +71,7 @@ def test_tile_is_exact_on_every_width(kernel, rng):
             b, right = operand(kernel, (k, n), rng, across=True)
             c, frame = surrounded((m, n), dtype, rng)
             want = left @ right
-            _core.run_kernel(kernel, a, b, c)
+            _kernels.run_kernel(kernel, a, b, c)
             np.testing.assert_array_equal(c, want)
             check_frame(frame, (m, n))
 
@@ -88,11 +88,11 @@ def test_tile_starts_as_told_and_adds_either_bias(kernel, rng):
         columns = rng.integers(-9, 9, width).astype(dtype)
         for how in ("add", "continue"):
             before = start.astype(np.int64)
-            _core.run_kernel(kernel, a, b, start, start=how)
+            _kernels.run_kernel(kernel, a, b, start, start=how)
             np.testing.assert_array_equal(start, before + product)
-        _core.run_kernel(kernel, a, b, start, bias_m=rows)
+        _kernels.run_kernel(kernel, a, b, start, bias_m=rows)
         np.testing.assert_array_equal(start, product + rows.astype(np.int64)[:, None])
-        _core.run_kernel(kernel, a, b, start, bias_n=columns)
+        _kernels.run_kernel(kernel, a, b, start, bias_n=columns)
         np.testing.assert_array_equal(start, product + columns.astype(np.int64))
         check_frame(frame, (m, width))
 
@@ -110,12 +110,12 @@ def test_tile_ends_with_residual_and_bounds(kernel, rng):
             residual, _ = surrounded((m, width), dtype, rng)
             rows = rng.integers(-9, 9, m).astype(dtype)
             want = left @ right + rows.astype(np.int64)[:, None]
-            _core.run_kernel(kernel, a, b, c, piece=5, bias_m=rows, residual=residual)
+            _kernels.run_kernel(kernel, a, b, c, piece=5, bias_m=rows, residual=residual)
             np.testing.assert_array_equal(c, want + residual)
             if "int" not in dtype:  # tiles of integers get no bounds
-                _core.run_kernel(kernel, a, b, c, bias_m=rows, residual=residual, bounds=bounds)
+                _kernels.run_kernel(kernel, a, b, c, bias_m=rows, residual=residual, bounds=bounds)
                 np.testing.assert_array_equal(c, np.clip(want + residual, -5, 9))
-                _core.run_kernel(kernel, a, b, c, bias_m=rows, bounds=bounds)
+                _kernels.run_kernel(kernel, a, b, c, bias_m=rows, bounds=bounds)
                 np.testing.assert_array_equal(c, np.clip(want, -5, 9))
             check_frame(frame, (m, width))
 
@@ -128,11 +128,11 @@ def test_several_tiles_in_one_call_are_each_exact(kernel, rng):
         b, right = operand(kernel, (k, 3 * width), rng, across=True)
         c, frame = surrounded((m, 3 * width), dtype, rng)
         rows = rng.integers(-9, 9, m).astype(dtype)
-        _core.run_kernel(kernel, a, b, c, piece=5, bias_m=rows, fetches_ahead=True)
+        _kernels.run_kernel(kernel, a, b, c, piece=5, bias_m=rows, fetches_ahead=True)
         want = left @ right
         np.testing.assert_array_equal(c, want + rows.astype(np.int64)[:, None])
         columns = rng.integers(-9, 9, 3 * width).astype(dtype)
-        _core.run_kernel(kernel, a, b, c, piece=5, bias_n=columns, fetches_ahead=True)
+        _kernels.run_kernel(kernel, a, b, c, piece=5, bias_n=columns, fetches_ahead=True)
         np.testing.assert_array_equal(c, want + columns.astype(np.int64))
         check_frame(frame, (m, 3 * width))
 
@@ -150,7 +150,7 @@ def test_pack_brings_rows_into_panels(kernel, rng):
                 want[j // nr, np.arange(k) * nr + j % nr] = 0
             for j in range(n):
                 want[j // nr, np.arange(k) * nr + j % nr] = b[:, j]
-            _core.run_kernel(kernel, None, b, panels)
+            _kernels.run_kernel(kernel, None, b, panels)
             np.testing.assert_array_equal(panels, want)
             check_frame(frame, (3, k * nr))
 
@@ -178,7 +178,7 @@ def test_tile_sums_pieces_from_zero_in_order(kernel, rng):
         for first in range(0, k, piece):
             part = fma_chain(a[:, first : first + piece], b[first : first + piece], 0.0, np.float32)
             want = part if want is None else want + part
-        _core.run_kernel(kernel, a, b, c, piece=piece)
+        _kernels.run_kernel(kernel, a, b, c, piece=piece)
         if _core.isas()[kernel["isa"]][1] == "plain C, multiply and add":
             np.testing.assert_allclose(c, want, rtol=1e-5)
         else:
@@ -194,9 +194,9 @@ def test_dot_is_exact_on_every_length(kernel, rng):
         c, frame = surrounded((m, n), dtype, rng)
         bias = rng.integers(-9, 9, n).astype(dtype)
         want = left @ right.T
-        _core.run_kernel(kernel, a, b, c)
+        _kernels.run_kernel(kernel, a, b, c)
         np.testing.assert_array_equal(c, want)
-        _core.run_kernel(kernel, a, b, c, bias_n=bias)
+        _kernels.run_kernel(kernel, a, b, c, bias_n=bias)
         np.testing.assert_array_equal(c, want + bias.astype(np.int64))
         check_frame(frame, (m, n))
 
@@ -213,9 +213,9 @@ def test_several_dots_in_one_call_are_each_exact(kernel, rng):
         guarded = np.full(m * n + 16, 77, dtype)
         dense = guarded[8:-8].reshape(m, n)
         for c in (apart, dense):
-            _core.run_kernel(kernel, a, b, c, fetches_ahead=True)
+            _kernels.run_kernel(kernel, a, b, c, fetches_ahead=True)
             np.testing.assert_array_equal(c, want)
-            _core.run_kernel(kernel, a, b, c, bias_n=bias)
+            _kernels.run_kernel(kernel, a, b, c, bias_n=bias)
             np.testing.assert_array_equal(c, want + bias.astype(np.int64))
         check_frame(frame, (m, n))
         assert (guarded[:8] == 77).all()
@@ -236,9 +236,9 @@ def test_chains_are_exact_on_every_length_and_width(kernel, in_runs, rng):
         c, frame = surrounded((m, n), dtype, rng)
         bias = rng.integers(-9, 9, m).astype(dtype)
         want = a.astype(np.int64) @ b.astype(np.int64)
-        _core.run_kernel(kernel, a, b, c, in_runs=in_runs)
+        _kernels.run_kernel(kernel, a, b, c, in_runs=in_runs)
         np.testing.assert_array_equal(c, want)
-        _core.run_kernel(kernel, a, b, c, bias_m=bias, in_runs=in_runs)
+        _kernels.run_kernel(kernel, a, b, c, bias_m=bias, in_runs=in_runs)
         np.testing.assert_array_equal(c, want + bias.astype(np.int64)[:, None])
         check_frame(frame, (m, n))
 
@@ -250,7 +250,7 @@ def test_fold_adds_sixteen_rows_pairwise(kernel, rng):
         a = (rng.standard_normal((16, n)) * 100).astype(dtype)
         c, frame = surrounded((1, n), dtype, rng)
         bias = np.array([3], dtype)
-        _core.run_kernel(kernel, a, None, c, bias_m=bias)
+        _kernels.run_kernel(kernel, a, None, c, bias_m=bias)
         sums = a
         while len(sums) > 1:
             sums = sums[: len(sums) // 2] + sums[len(sums) // 2 :]
@@ -268,9 +268,9 @@ def test_small_is_exact_on_every_number_of_pixels(kernel, rng):
         memory = np.full(pixels * c_out + 40, POISON, dtype)
         out = memory[20:-20].reshape(pixels, c_out)
         want = left @ right.T
-        _core.run_kernel(kernel, w, x, out)
+        _kernels.run_kernel(kernel, w, x, out)
         np.testing.assert_array_equal(out, want)
-        _core.run_kernel(kernel, w, x, out, bias_m=bias)
+        _kernels.run_kernel(kernel, w, x, out, bias_m=bias)
         np.testing.assert_array_equal(out, want + bias.astype(np.int64))
         assert (memory[:20] == POISON).all()
         assert (memory[-20:] == POISON).all()
@@ -278,7 +278,7 @@ def test_small_is_exact_on_every_number_of_pixels(kernel, rng):
 
 def test_every_isa_has_every_tail_of_its_full_tiles():
     """The driver looks tails up without asking whether they exist."""
-    rows = {(r["isa"], r["dtype"], r["kind"], r["m"], r["n"]): r for r in _core.kernels()}
+    rows = {(r["isa"], r["dtype"], r["kind"], r["m"], r["n"]): r for r in _kernels.kernels()}
     for isa, dtype, kind, m, n in list(rows):
         if rows[isa, dtype, kind, m, n]["is_full"] and kind in ("tile", "dot"):
             for rows_left in range(1, m + 1):
@@ -316,11 +316,13 @@ def test_finish_takes_every_width_and_touches_nothing_else(kernel, by_row, rng):
                 own = {name: values[at].copy() for name, values in given.items()}
                 if "int" in dtype:
                     own.pop("scale")
-                _core.run_finish(kernel, one, residual=residual[i : i + 1, j : j + 1].copy(), **own)
+                _kernels.run_finish(
+                    kernel, one, residual=residual[i : i + 1, j : j + 1].copy(), **own
+                )
                 want[i, j] = one[0, 0]
             if "int" in dtype:
                 given.pop("scale")
-            _core.run_finish(kernel, c, is_by_row=by_row, residual=residual, **given)
+            _kernels.run_finish(kernel, c, is_by_row=by_row, residual=residual, **given)
             for i, j in [(0, 0), (m - 1, n - 1), (m - 1, n // 2)]:
                 np.testing.assert_array_equal(c[i, j], want[i, j])
             check_frame(frame, (m, n))
@@ -358,7 +360,7 @@ def test_finish_is_exact_on_integers(kernel, by_row, with_residual, rng):
             v = v + residual
         parameters = [wide[name] for name in ("p0", "p1") if name in wide]
         want = LINEAR[kernel["activation"]](v, *parameters)
-        _core.run_finish(
+        _kernels.run_finish(
             kernel, c, is_by_row=by_row, residual=residual if with_residual else None, **given
         )
         np.testing.assert_array_equal(c, want)
@@ -378,9 +380,9 @@ def test_bytes_are_rounded_half_to_even_and_saturated(kernel, rng):
         memory = np.full(pixels * c_out + 40, 77, np.uint8)
         out = memory[20:-20].reshape(pixels, c_out)
         sums = x.astype(np.float64) @ w.T.astype(np.float64)
-        _core.run_kernel(kernel, w, x, out)
+        _kernels.run_kernel(kernel, w, x, out)
         np.testing.assert_array_equal(out, np.clip(np.rint(sums), 0, 255))
-        _core.run_kernel(kernel, w, x, out, bias_m=bias)
+        _kernels.run_kernel(kernel, w, x, out, bias_m=bias)
         np.testing.assert_array_equal(out, np.clip(np.rint(sums + bias), 0, 255))
         assert (memory[:20] == 77).all()
         assert (memory[-20:] == 77).all()
@@ -392,12 +394,12 @@ def test_bytes_of_a_nan_are_zero_and_in_place_is_as_good(kernel, rng):
     x = rng.integers(1, 256, (101, c_in)).astype(np.uint8)
     w = np.full((c_out, c_in), np.nan, np.float32)
     out = np.full((101, c_out), 7, np.uint8)
-    _core.run_kernel(kernel, w, x, out)
+    _kernels.run_kernel(kernel, w, x, out)
     assert not out.any()
     if c_in == c_out:
         w = (rng.integers(-9, 10, (c_out, c_in)) / 4).astype(np.float32)
-        _core.run_kernel(kernel, w, x, out)
-        _core.run_kernel(kernel, w, x, x)
+        _kernels.run_kernel(kernel, w, x, out)
+        _kernels.run_kernel(kernel, w, x, x)
         np.testing.assert_array_equal(x, out)
 
 
@@ -405,7 +407,7 @@ def converters():
     """One parameter per converter that this CPU can run."""
     missing = [m for _, _, m in _core.isas()]
     rows = []
-    for row in _core.converters():
+    for row in _kernels.converters():
         lacks = missing[row["isa"]]
         marks = pytest.mark.skip(reason=f"{row['name']}: this CPU lacks {lacks}") if lacks else ()
         name = f"{row['name']}.{row['isa']}-{row['way']}-{row['source']}-{row['target']}"
@@ -466,7 +468,7 @@ def test_converters_convert_every_value(row, rng):
     else:
         want = converted(source, row["target"])
     got = np.zeros(len(source), target)
-    _core.run_converter(row, source, got)
+    _kernels.run_converter(row, source, got)
     np.testing.assert_array_equal(got, want)
     if target == "uint16" and row["source"] in ("float32", "float64"):
         return
@@ -479,14 +481,14 @@ def test_converters_touch_nothing_beside_any_length(row, rng):
     source = sources(row, rng)
     target = np.dtype("uint16" if row["target"] == "bfloat16" else row["target"])
     whole = np.zeros(len(source), target)
-    _core.run_converter(row, source, whole)
+    _kernels.run_converter(row, source, whole)
     for length in range(1, 100):
         first = int(rng.integers(0, len(source) - length))
         # unaligned on both sides
         memory = np.full((length + 32) * target.itemsize + 1, 77, np.uint8)
         got = memory[1:].view(target)[16:-16]
         lent = np.frombuffer(b"x" + source[first : first + length].tobytes(), np.uint8)[1:]
-        _core.run_converter(row, lent.view(source.dtype), got)
+        _kernels.run_converter(row, lent.view(source.dtype), got)
         np.testing.assert_array_equal(
             got.view(np.uint8), whole[first : first + length].view(np.uint8)
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from c1x1 import _api, _core
+from c1x1 import _api, _core, _kernels
 
 SHAPES = {
     k: v
@@ -53,7 +53,7 @@ def test_plan_is_sound(name, threads, layout, isa):
     assert p["chains"] == (16 if c_out <= 4 and c_in >= 16 else 1)
     rows = {
         (r["kind"], r["m"], r["n"] * (r["vl"] if r["kind"] == "tile" else 1))
-        for r in _core.kernels()
+        for r in _kernels.kernels()
         if r["is_full"] and r["name"] == p["isa"] and r["dtype"] == p["compute"]
     }
     if p["role"] == "small":

@@ -72,6 +72,9 @@ cdef int execute_chain(c1x1_chain *chain, int threads) except -1
 cdef dict describe_plan(c1x1_problem *problem, object machine, int threads)
 # How out lies to x: sets problem.overlap and returns it.
 cdef int find_overlap(c1x1_problem *problem) noexcept
+# How many rows the registry has, and one of them: a c1x1_isa, for _kernels.pyx.
+cdef size_t isa_count() noexcept
+cdef const void *isa_row(size_t i) noexcept
 # Whether two arrays may share memory, by the bytes they span.
 cdef bint spans_meet(ndarray a, ndarray b) noexcept
 

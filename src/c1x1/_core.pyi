@@ -1,8 +1,7 @@
 """Types of the binding's public functions."""
 
-from typing import Any, Literal, NotRequired, TypedDict
+from typing import TypedDict
 
-from numpy.typing import NDArray
 from typing_extensions import disjoint_base
 
 class _Machine(TypedDict):
@@ -16,28 +15,6 @@ class _Machine(TypedDict):
     threads_available: int
     openmp: str
     compiler: str
-
-class _Kernel(TypedDict):
-    isa: int
-    name: str
-    compute: int
-    dtype: str
-    vl: int
-    factor: int
-    kind: str
-    m: int
-    n: int
-    is_full: bool
-    activation: NotRequired[str]
-
-class _Converter(TypedDict):
-    isa: int
-    name: str
-    compute: int
-    dtype: int
-    way: Literal["load", "store"]
-    source: str
-    target: str
 
 @disjoint_base
 class PackedWeights:
@@ -57,34 +34,6 @@ def machine() -> _Machine: ...
 def isas() -> list[tuple[str, str, list[str]]]: ...
 def isas_on_request() -> list[str]: ...
 def select_isa(name: str) -> None: ...
+def computes() -> list[tuple[str, int]]: ...
+def dtypes() -> list[str]: ...
 def activations() -> list[tuple[str, int]]: ...
-def kernels() -> list[_Kernel]: ...
-def converters() -> list[_Converter]: ...
-def run_converter(row: _Converter, source: NDArray[Any], target: NDArray[Any]) -> None: ...
-def run_kernel(
-    kernel: _Kernel,
-    a: NDArray[Any] | None,
-    b: NDArray[Any] | None,
-    c: NDArray[Any],
-    *,
-    start: Literal["zero", "add", "continue"] = "zero",
-    piece: int = 1 << 30,
-    bias_m: NDArray[Any] | None = None,
-    bias_n: NDArray[Any] | None = None,
-    residual: NDArray[Any] | None = None,
-    bounds: NDArray[Any] | None = None,
-    fetches_ahead: bool = False,
-    in_runs: bool = False,
-    repeat: int = 1,
-) -> None: ...
-def run_finish(
-    kernel: _Kernel,
-    c: NDArray[Any],
-    *,
-    is_by_row: bool = False,
-    residual: NDArray[Any] | None = None,
-    scale: NDArray[Any] | None = None,
-    bias: NDArray[Any] | None = None,
-    p0: NDArray[Any] | None = None,
-    p1: NDArray[Any] | None = None,
-) -> None: ...

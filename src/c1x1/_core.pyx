@@ -2,7 +2,7 @@
 """Binding: objects to pointers, the GIL, status codes to exceptions. No decisions.
 
 Beside the two calls that the other modules cimport there is what `info` and the tests ask of the C
-core: its tables, its plans, and single kernels.
+core: its tables and its plans. Single kernels are in _kernels.pyx.
 """
 
 cimport cython
@@ -15,12 +15,21 @@ import numpy as np
 
 cnp.import_array()
 
-cdef extern from "c1x1.h" nogil:
-    int C1X1_OK, C1X1_PAUSED, C1X1_NO_MEMORY, C1X1_TOO_LARGE, C1X1_BAD_DTYPE, C1X1_OUT_REPEATS
+cdef extern from "kernels/kernel.h" nogil:
+    ctypedef struct c1x1_kernels:
+        unsigned vl
+        double fma_per_cycle
     ctypedef struct c1x1_isa:
         const char *name
         const char *description
         unsigned needs
+        const c1x1_kernels *kernels[4]
+    const c1x1_isa *const c1x1_isas[]
+    const size_t c1x1_isa_count
+    const c1x1_isa *c1x1_find_isa(const char *name)
+
+cdef extern from "c1x1.h" nogil:
+    int C1X1_OK, C1X1_PAUSED, C1X1_NO_MEMORY, C1X1_TOO_LARGE, C1X1_BAD_DTYPE, C1X1_OUT_REPEATS
     ctypedef struct c1x1_cpuid:
         unsigned int leaf1_ecx, leaf7_ebx, leaf7_ecx, leaf7_edx, leaf7_1_eax
         unsigned long long xcr0
@@ -88,73 +97,6 @@ cdef extern from "c1x1.h" nogil:
 
 cdef extern from "threads.h" nogil:
     int c1x1_threads_from_quota(const char *quota, const char *period)
-
-cdef extern from "kernels/kernel.h" nogil:
-    ctypedef struct c1x1_ahead:
-        const char *at
-        size_t count
-        ptrdiff_t step
-    ctypedef struct c1x1_tile:
-        size_t k, n
-        const void *a
-        const void *b
-        void *c
-        ptrdiff_t lda, ldb, ldc
-        const void *bias_m
-        const void *bias_n
-        const void *residual
-        ptrdiff_t ldr
-        const void *bounds
-        size_t piece
-        int start
-        bint fetches_c
-        ptrdiff_t fetched_c, fetched_a
-        bint in_runs
-        c1x1_ahead ahead
-        size_t more
-        ptrdiff_t next_b
-    ctypedef void (*c1x1_tile_fn)(const c1x1_tile *tile) noexcept nogil
-    ctypedef struct c1x1_finish:
-        size_t m, n
-        void *c
-        const void *residual
-        ptrdiff_t ldc, ldr
-        int is_by_row
-        const void *scale
-        const void *bias
-        const void *parameter[2]
-    ctypedef void (*c1x1_finish_fn)(const c1x1_finish *finish) noexcept nogil
-    ctypedef struct c1x1_kernels:
-        unsigned vl
-        unsigned mr[13]
-        unsigned dot_mr[5]
-        double fma_per_cycle
-        c1x1_tile_fn tile[8][12][2]
-        c1x1_tile_fn dot[8][4]
-        c1x1_tile_fn small[15][4]
-        c1x1_tile_fn chains[4]
-        c1x1_tile_fn fold
-        c1x1_tile_fn pack[12]
-        const c1x1_finish_fn *finish
-    ctypedef void (*c1x1_convert_fn)(void *to, const void *from_, size_t count) noexcept nogil
-    ctypedef struct c1x1_converters:
-        c1x1_convert_fn load[4][16]
-        c1x1_convert_fn store[4][16]
-    ctypedef struct c1x1_bytes:
-        unsigned vl
-        c1x1_tile_fn small[4][4]
-    ctypedef struct c1x1_isa_row "c1x1_isa":
-        const char *name
-        const char *description
-        unsigned needs
-        const c1x1_kernels *kernels[4]
-        const c1x1_converters *converters
-        const c1x1_bytes *bytes
-    int C1X1_ZERO, C1X1_ADD, C1X1_CONTINUE
-    int C1X1_MAX_MR, C1X1_MAX_NV, C1X1_MAX_DOT, C1X1_MAX_SMALL, C1X1_MAX_SMALL_IN
-    const c1x1_isa_row *const c1x1_isas[]
-    const size_t c1x1_isa_count
-    const c1x1_isa_row *c1x1_find_isa(const char *name)
 
 # ---- start ---------------------------------------------------------------------------------------
 
@@ -281,7 +223,7 @@ cdef dict describe_plan(c1x1_problem *problem, object machine, int threads):
     cdef int limit = c1x1_threads_available(&m)
     if machine is not None:
         if "isa" in machine:
-            m.isa = <const c1x1_isa *>c1x1_find_isa(machine["isa"].encode())
+            m.isa = c1x1_find_isa(machine["isa"].encode())
             if m.isa == NULL:
                 raise ValueError(f"unknown ISA {machine['isa']!r}")
         m.l1_bytes = machine.get("l1_bytes", m.l1_bytes)
@@ -293,7 +235,7 @@ cdef dict describe_plan(c1x1_problem *problem, object machine, int threads):
     if c1x1_problem_pixels(problem) * problem.c_out * problem.groups == 0:
         raise ValueError("there are no results to plan for: x has no pixels, or w no filters")
     raise_status(c1x1_make_plan(problem, &m, limit, &plan))
-    cdef const c1x1_kernels *kernels = (<const c1x1_isa_row *>plan.isa).kernels[plan.compute]
+    cdef const c1x1_kernels *kernels = plan.isa.kernels[plan.compute]
     return {
         "isa": plan.isa.name.decode(),
         "compute": c1x1_dtype_name(c1x1_compute_dtype(plan.compute)).decode(),
@@ -422,164 +364,26 @@ def select_isa(str name):
         raise ValueError(f"this machine cannot run {name!r}")
 
 
+cdef size_t isa_count() noexcept:
+    return c1x1_isa_count
+
+
+cdef const void *isa_row(size_t i) noexcept:
+    return c1x1_isas[i]
+
+
+def computes():
+    """What is summed in, by its code: (dtype of the sums, channels in one element of an operand)."""
+    return [(c1x1_dtype_name(c1x1_compute_dtype(c)).decode(), c1x1_pack_factor(c))
+            for c in range(C1X1_COMPUTE_COUNT)]
+
+
+def dtypes():
+    """The names of the dtypes in the order of their codes."""
+    return [c1x1_dtype_name(d).decode() for d in range(C1X1_DTYPE_COUNT)]
+
+
 def activations():
     """The activations in the order of their codes: (name, number of parameters)."""
     return [(c1x1_activation_name(i).decode(), c1x1_activation_parameters(i))
             for i in range(C1X1_ACTIVATION_COUNT)]
-
-
-# ---- single kernels, for tests and benchmarks ----------------------------------------------------
-
-def kernels():
-    """Every kernel of every ISA: dicts with isa (its index), name, dtype, kind, m, n, vl, and factor, the
-    channels in one element of an operand (where it is 2, that is a pair of int16).
-
-    n counts vectors for a tile, columns for a dot; a small kernel takes m channels to n. `is_full` marks the shapes that plans name.
-    """
-    cdef const c1x1_kernels *k
-    rows = []
-    for i in range(c1x1_isa_count):
-        for c in range(C1X1_COMPUTE_COUNT):
-            k = c1x1_isas[i].kernels[c]
-            if k == NULL or c1x1_isas[i].needs & C1X1_ON_REQUEST:
-                continue
-            common = {"isa": i, "name": c1x1_isas[i].name.decode(), "compute": c,
-                      "dtype": c1x1_dtype_name(c1x1_compute_dtype(c)).decode(), "vl": k.vl,
-                      "factor": c1x1_pack_factor(c)}
-            for m in range(1, C1X1_MAX_MR + 1):
-                for n in range(1, C1X1_MAX_NV + 1):
-                    if k.tile[m - 1][n - 1][0] != NULL:
-                        rows.append(common | {"kind": "tile", "m": m, "n": n,
-                                              "is_full": k.mr[n] == m})
-                for n in range(1, C1X1_MAX_DOT + 1):
-                    if k.dot[m - 1][n - 1] != NULL:
-                        rows.append(common | {"kind": "dot", "m": m, "n": n,
-                                              "is_full": k.dot_mr[n] == m})
-            for m in range(1, C1X1_MAX_SMALL_IN + 1):
-                for n in range(1, C1X1_MAX_SMALL + 1):
-                    if k.small[m - 1][n - 1] != NULL:
-                        rows.append(common | {"kind": "small", "m": m, "n": n, "is_full": True})
-            for n in range(1, C1X1_MAX_NV + 1):
-                if k.pack[n - 1] != NULL:
-                    rows.append(common | {"kind": "pack", "m": 1, "n": n, "is_full": True})
-            for m in range(1, C1X1_MAX_DOT + 1):
-                if k.chains[m - 1] != NULL:
-                    rows.append(common | {"kind": "chains", "m": m, "n": 1, "is_full": True})
-            if k.fold != NULL:
-                rows.append(common | {"kind": "fold", "m": 1, "n": 1, "is_full": True})
-            for a in range(C1X1_ACTIVATION_COUNT):
-                if k.finish[a] != NULL:
-                    rows.append(common | {"kind": "finish", "m": a, "n": 1, "is_full": True,
-                                          "activation": c1x1_activation_name(a).decode()})
-        if c1x1_isas[i].bytes != NULL:
-            rows += [{"isa": i, "name": c1x1_isas[i].name.decode(), "compute": C1X1_COMPUTE_FLOAT32,
-                      "dtype": "float32", "vl": c1x1_isas[i].bytes.vl, "factor": 1, "kind": "bytes",
-                      "m": m, "n": n, "is_full": True}
-                     for m in range(1, C1X1_MAX_SMALL + 1) for n in range(1, C1X1_MAX_SMALL + 1)]
-    return rows
-
-
-def converters():
-    """Every converter of every ISA: dicts with isa (its index), name, compute, way ("load" or "store"), and the
-    dtypes `source` and `target`; where the target holds pairs, it is "int16".
-    """
-    cdef const c1x1_converters *v
-    rows = []
-    for i in range(c1x1_isa_count):
-        v = c1x1_isas[i].converters
-        if v == NULL:
-            continue
-        for c in range(C1X1_COMPUTE_COUNT):
-            sums = c1x1_dtype_name(c1x1_compute_dtype(c)).decode()
-            operand = "int16" if c1x1_pack_factor(c) > 1 else sums
-            for d in range(C1X1_DTYPE_COUNT):
-                dtype = c1x1_dtype_name(d).decode()
-                common = {"isa": i, "name": c1x1_isas[i].name.decode(), "compute": c, "dtype": d}
-                if v.load[c][d] != NULL:
-                    rows.append(common | {"way": "load", "source": dtype, "target": operand})
-                if v.store[c][d] != NULL:
-                    rows.append(common | {"way": "store", "source": sums, "target": dtype})
-    return rows
-
-
-def run_converter(dict row, ndarray source, ndarray target):
-    """Calls one converter on dense arrays of one length."""
-    cdef const c1x1_converters *v = c1x1_isas[<size_t>row["isa"]].converters
-    cdef int c = row["compute"], d = row["dtype"]
-    cdef c1x1_convert_fn fn = v.load[c][d] if row["way"] == "load" else v.store[c][d]
-    fn(<void *>data_of(target), data_of(source), target.size)
-
-
-cdef const char *data_of(ndarray a) noexcept:
-    return NULL if a is None else <const char *>cnp.PyArray_DATA(a)
-
-
-def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, str start="zero",
-               size_t piece=1 << 30, ndarray bias_m=None, ndarray bias_n=None,
-               ndarray residual=None, ndarray bounds=None,
-               bint fetches_ahead=False, bint in_runs=False, size_t repeat=1):
-    """Calls one kernel on two-dimensional arrays whose last axis is dense; c is written.
-
-    A c of several full tiles side by side takes one call. `fetches_ahead` names b as what is read
-    next, and the rows below c; chains read b `in_runs`. For pack, c holds a panel in each row.
-
-    The caller answers for shapes and dtypes: this is how the tests reach a kernel's edges.
-    """
-    cdef const c1x1_kernels *k = c1x1_isas[<size_t>kernel["isa"]].kernels[<int>kernel["compute"]]
-    cdef c1x1_tile t
-    cdef ptrdiff_t size = c.itemsize
-    cdef c1x1_tile_fn fn
-    cdef int m = kernel["m"], n = kernel["n"]
-    t.n = (b if kernel["kind"] == "pack" else c).shape[1]
-    t.k = b.shape[0] if a is None else a.shape[1]
-    t.more = 0
-    t.a, t.b, t.c = data_of(a), data_of(b), <char *>data_of(c)
-    t.lda, t.ldc = 0 if a is None else a.strides[0] // size, c.strides[0] // size
-    t.ldb = 0 if b is None else b.strides[0] // size
-    t.bias_m, t.bias_n = data_of(bias_m), data_of(bias_n)
-    t.residual, t.bounds = data_of(residual), data_of(bounds)
-    t.ldr = 0 if residual is None else residual.strides[0] // size
-    t.piece, t.start = piece, {"zero": C1X1_ZERO, "add": C1X1_ADD, "continue": C1X1_CONTINUE}[start]
-    t.ahead.at, t.ahead.step = <const char *>t.b, t.ldb * size
-    t.ahead.count = t.k if fetches_ahead else 0
-    t.in_runs = in_runs
-    t.fetches_c, t.fetched_c, t.fetched_a = fetches_ahead, m * t.ldc, m * t.lda if fetches_ahead else 0
-    if kernel["kind"] == "tile":
-        if t.n > n * k.vl:
-            t.more = t.n // (n * k.vl) - 1
-            t.n = n * k.vl
-        t.next_b = t.n
-        fn = k.tile[m - 1][n - 1][t.n != n * k.vl]
-    elif kernel["kind"] == "dot":
-        t.more = c.shape[0] // m - 1
-        fn = k.dot[m - 1][n - 1]
-    elif kernel["kind"] == "pack":
-        fn = k.pack[n - 1]
-    elif kernel["kind"] == "chains":
-        fn = k.chains[m - 1]
-    elif kernel["kind"] == "small":
-        fn = k.small[m - 1][n - 1]
-        t.n = b.shape[0]
-    elif kernel["kind"] == "bytes":
-        fn = c1x1_isas[<size_t>kernel["isa"]].bytes.small[m - 1][n - 1]
-        t.n, t.lda = b.shape[0], a.shape[1]
-    else:
-        fn = k.fold
-    with nogil:
-        for _ in range(repeat):
-            fn(&t)
-
-
-def run_finish(dict kernel, ndarray c, *, bint is_by_row=False, ndarray residual=None,
-               ndarray scale=None, ndarray bias=None, ndarray p0=None, ndarray p1=None):
-    """Calls one finish kernel on two-dimensional c, whose last axis is dense, in place."""
-    cdef const c1x1_kernels *k = c1x1_isas[<size_t>kernel["isa"]].kernels[<int>kernel["compute"]]
-    cdef c1x1_finish f
-    f.m, f.n = c.shape[0], c.shape[1]
-    f.c, f.residual = <void *>data_of(c), data_of(residual)
-    f.ldc = c.strides[0] // c.itemsize
-    f.ldr = 0 if residual is None else residual.strides[0] // c.itemsize
-    f.is_by_row = is_by_row
-    f.scale, f.bias = data_of(scale), data_of(bias)
-    f.parameter[0], f.parameter[1] = data_of(p0), data_of(p1)
-    k.finish[<int>kernel["m"]](&f)

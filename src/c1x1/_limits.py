@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from c1x1 import _api, _core
+from c1x1 import _api, _core, _kernels
 from c1x1._call import Call
 
 _BUDGET = 0.1  # seconds of calls
@@ -78,7 +78,7 @@ def _fma_rate(isa: str, dtype: str, threads: int) -> float:
     kernel = max(
         (
             row
-            for row in _core.kernels()
+            for row in _kernels.kernels()
             if row["kind"] == "tile" and row["is_full"] and runnable[row["isa"]]
             if (row["name"], row["dtype"]) == (isa, dtype)
         ),
@@ -90,7 +90,7 @@ def _fma_rate(isa: str, dtype: str, threads: int) -> float:
         # Operands of its own for each thread, aligned by NumPy as it likes.
         a, b = np.ones((rows, _DEPTH), dtype), np.ones((_DEPTH, columns), dtype)
         c = np.zeros((rows, columns), dtype)
-        return lambda: _core.run_kernel(kernel, a, b, c, repeat=repeats)
+        return lambda: _kernels.run_kernel(kernel, a, b, c, repeat=repeats)
 
     return 2 * rows * columns * _DEPTH * _rate(work, threads)
 
