@@ -48,10 +48,11 @@ FILES = {
     "chain.c": "chain.c",
 }
 # What is fetched before it is read, how much at a time, from where on another way is faster, when a
-# call pauses, and what keeps threads out of each other's lines.
+# call pauses, what keeps threads out of each other's lines, and what is packed, noted or computed
+# again where it need not be.
 SPEED = re.compile(
     r"ahead|AHEAD|prefetch|fetch|strip|STRIP|FINISHED_ROWS|SHORTEST_CONVERTED|deadline|is_late|grain"
-    r"|spaced|DOT_BYTES|in_l1|together"
+    r"|spaced|DOT_BYTES|in_l1|together|wanted|w->held_\w+ = |forget_ranges\(q\)|panels_alike"
 )
 EDITS = [
     (r" < ", " <= "), (r" <= ", " < "), (r" > ", " >= "), (r" >= ", " > "), (r" == ", " != "),

@@ -27,6 +27,7 @@ typedef struct {
     int has_residual, residual_is_out, is_in_place;
     int has_nodata, nodata_is_nan;
     long nodata, fill;
+    int is_bare;  /* sums alone */
     int has_tiny; /* some pixels hold subnormal numbers */
     char *before; /* out's memory */
     long *values[2];
@@ -103,10 +104,10 @@ static inline int is_exact(c1x1_activation a) {
 /* Vectors and activation; `keeps_small`: what another layer of a chain reads. */
 static inline void make_terms(trial *t, layer *l, room *rooms, int keeps_small) {
     rng *r = &t->r;
-    l->has_scale = chance(r, 25);
-    l->has_bias = chance(r, 50);
-    l->activation =
-        chance(r, 50) ? C1X1_IDENTITY : (c1x1_activation)below(r, C1X1_ACTIVATION_COUNT);
+    l->has_scale = !t->is_bare && chance(r, 25);
+    l->has_bias = !t->is_bare && chance(r, 50);
+    l->activation = t->is_bare || chance(r, 50) ? C1X1_IDENTITY
+                                                : (c1x1_activation)below(r, C1X1_ACTIVATION_COUNT);
     if (keeps_small) l->activation = C1X1_CLIP;
     const int is_real = l->has_scale || l->activation != C1X1_IDENTITY;
     l->finish = c1x1_is_whole(l->compute) && is_real ? C1X1_COMPUTE_FLOAT64 : l->compute;
@@ -196,13 +197,20 @@ static inline void draw_sizes(trial *t, layer *l) {
     if (!t->is_chain && kind >= 90) {
         t->x.axes = 1;
         l->groups = PICK(r, 1, 1, 2);
+        t->is_bare = chance(r, 40);
+    } else if (!t->is_chain && kind >= 87) { /* longer rows than are widened at a time */
+        t->x.axes = 1;
+        t->x.size[0] = 2000 + below(r, 2500);
+        l->c_in = 1 + below(r, 3);
+        l->c_out = 1 + below(r, 3);
     }
     if (!t->is_chain && kind >= 95) { /* planes enough to be packed a panel at a time */
         t->layout = CHANNELS_FIRST;
         l->c_in = 192 + below(r, 150);
         l->c_out = 5 + below(r, 20);
         t->x.size[0] = 5 + below(r, 60);
-    } else if (!t->is_chain && kind >= 90) { /* weights of few pixels; whole tiles of a matrix unit */
+    } else if (!t->is_chain &&
+               kind >= 90) { /* weights of few pixels; whole tiles of a matrix unit */
         t->layout = CHANNELS_LAST;
         l->c_in = chance(r, 40) ? 32 + 32 * below(r, 3) : 20 + below(r, 60);
         l->c_out = 30 + below(r, 150);
@@ -294,7 +302,7 @@ static inline void make_out(trial *t) {
 static inline void make_residual(trial *t) {
     const layer *l = &t->layers[t->count - 1];
     rng *r = &t->r;
-    t->has_residual = chance(r, 30);
+    t->has_residual = !t->is_bare && chance(r, 30);
     if (!t->has_residual) return;
     const int is_whole = c1x1_is_whole(l->finish);
     const int is_narrow = l->finish == C1X1_COMPUTE_INT32; /* no sum may outgrow that */
@@ -331,7 +339,7 @@ static inline void make_trial(trial *t, uint64_t seed) {
     t->is_in_place = !t->is_chain && l->groups == 1 && l->c_in == l->c_out &&
                      c1x1_dtype_size(l->x_dtype) == c1x1_dtype_size(l->out_dtype) && chance(r, 50);
     make_array(r, &t->x, &t->rooms[X], t->layout, !t->is_in_place, 4);
-    t->has_nodata = chance(r, 15);
+    t->has_nodata = !t->is_bare && chance(r, 15);
     t->nodata_is_nan = is_float(l->x_dtype) && chance(r, 50);
     t->nodata = between(r, 0, l->x_dtype == C1X1_BOOL ? 1 : 3);
     if (t->is_in_place) {
