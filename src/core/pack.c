@@ -40,7 +40,7 @@ enum { TRANSPOSED = 8 };
                 const char *from = source + (ptrdiff_t)r * rs;                               \
                 T *to = packed + (ptrdiff_t)r * ld;                                          \
                 size_t c = 0;                                                                \
-                if (_Generic((type)0, T: 1, default: 0)) { /* nothing to convert */          \
+                if (C1X1_IS_SAME(type, T)) { /* nothing to convert */          \
                     memcpy(to, from, cols * sizeof(T));                                      \
                     continue;                                                                \
                 }                                                                            \

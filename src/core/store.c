@@ -13,9 +13,6 @@
         memcpy(p, &raw_, sizeof raw_);                     \
     } while (0)
 
-/* Without a change of bits: what holds T of sums holds `type` of results. */
-#define IS_SAME(type, T) __builtin_types_compatible_p(type, T)
-
 /* R rows to elements that alternate in memory: planes to interleaved pixels. */
 #define INTERLEAVE(NAME, type, KIND, R)                                                      \
     for (size_t c = 0; c < cols; c++) {                                                      \
@@ -24,42 +21,42 @@
                 tile[(ptrdiff_t)r * ld + (ptrdiff_t)c]);                                     \
     }
 
-#define DEFINE_STORE(NAME, name, type, T, KIND, SUFFIX)                                      \
-    static void store_##NAME##_##SUFFIX(char *restrict target, const void *tile_,            \
-                                        const c1x1_copy *copy) {                             \
-        const T *restrict tile = tile_;                                                      \
-        const size_t rows = copy->rows, cols = copy->cols;                                   \
-        const ptrdiff_t ld = copy->ld, rs = copy->row_stride, cs = copy->col_stride;         \
-        const ptrdiff_t size = (ptrdiff_t)sizeof(type);                                      \
-        if (cs == size || cols == 1) {                                                       \
-            for (size_t r = 0; r < rows; r++) {                                              \
-                char *to = target + (ptrdiff_t)r * rs;                                       \
-                const T *from = tile + (ptrdiff_t)r * ld;                                    \
-                if (IS_SAME(type, T)) {                                                      \
-                    memcpy(to, from, cols * sizeof(type));                                   \
-                    continue;                                                                \
-                }                                                                            \
-                for (size_t c = 0; c < cols; c++)                                            \
-                    PUT(NAME, type, KIND, to + c * sizeof(type), from[c]);                   \
-            }                                                                                \
-        } else if (rs == size && cs == (ptrdiff_t)rows * size && rows >= 2 && rows <= 4) {              \
-            if (rows == 2) {                                                                 \
-                INTERLEAVE(NAME, type, KIND, 2)                                              \
-            } else if (rows == 3) {                                                          \
-                INTERLEAVE(NAME, type, KIND, 3)                                              \
-            } else {                                                                         \
-                INTERLEAVE(NAME, type, KIND, 4)                                              \
-            }                                                                                \
-        } else if (rs == size && C1X1_IS_TURNED(type, T)) {                                   \
-            c1x1_turn(target, cs, tile_, ld * size, cols, rows);                             \
-        } else {                                                                             \
-            for (size_t c = 0; c < cols; c++) {                                              \
-                char *to = target + (ptrdiff_t)c * cs;                                       \
-                for (size_t r = 0; r < rows; r++)                                            \
-                    PUT(NAME, type, KIND, to + (ptrdiff_t)r * rs,                            \
-                        tile[(ptrdiff_t)r * ld + (ptrdiff_t)c]);                             \
-            }                                                                                \
-        }                                                                                    \
+#define DEFINE_STORE(NAME, name, type, T, KIND, SUFFIX)                                          \
+    static void store_##NAME##_##SUFFIX(char *restrict target, const void *tile_,                \
+                                        const c1x1_copy *copy) {                                 \
+        const T *restrict tile = tile_;                                                          \
+        const size_t rows = copy->rows, cols = copy->cols;                                       \
+        const ptrdiff_t ld = copy->ld, rs = copy->row_stride, cs = copy->col_stride;             \
+        const ptrdiff_t size = (ptrdiff_t)sizeof(type);                                          \
+        if (cs == size || cols == 1) {                                                           \
+            for (size_t r = 0; r < rows; r++) {                                                  \
+                char *to = target + (ptrdiff_t)r * rs;                                           \
+                const T *from = tile + (ptrdiff_t)r * ld;                                        \
+                if (C1X1_IS_SAME(type, T)) {                                                     \
+                    memcpy(to, from, cols * sizeof(type));                                       \
+                    continue;                                                                    \
+                }                                                                                \
+                for (size_t c = 0; c < cols; c++)                                                \
+                    PUT(NAME, type, KIND, to + c * sizeof(type), from[c]);                       \
+            }                                                                                    \
+        } else if (rs == size && cs == (ptrdiff_t)rows * size && rows >= 2 && rows <= 4) {       \
+            if (rows == 2) {                                                                     \
+                INTERLEAVE(NAME, type, KIND, 2)                                                  \
+            } else if (rows == 3) {                                                              \
+                INTERLEAVE(NAME, type, KIND, 3)                                                  \
+            } else {                                                                             \
+                INTERLEAVE(NAME, type, KIND, 4)                                                  \
+            }                                                                                    \
+        } else if (rs == size && C1X1_IS_TURNED(type, T)) {                                      \
+            c1x1_turn(target, cs, tile_, ld * size, cols, rows);                                 \
+        } else {                                                                                 \
+            for (size_t c = 0; c < cols; c++) {                                                  \
+                char *to = target + (ptrdiff_t)c * cs;                                           \
+                for (size_t r = 0; r < rows; r++)                                                \
+                    PUT(NAME, type, KIND, to + (ptrdiff_t)r * rs,                                \
+                        tile[(ptrdiff_t)r * ld + (ptrdiff_t)c]);                                 \
+            }                                                                                    \
+        }                                                                                        \
     }
 
 #define FROM_FLOAT32(NAME, name, type) DEFINE_STORE(NAME, name, type, float, REAL, f32)

@@ -11,8 +11,9 @@ typedef uint32_t c1x1_four __attribute__((vector_size(16)));
 
 enum { C1X1_TURNED = 4 }; /* rows and columns of a block of elements of four bytes */
 
-/* Whether `type` becomes T by such copies alone. */
-#define C1X1_IS_TURNED(type, T) (sizeof(T) == 4 && _Generic((type)0, T: 1, default: 0))
+/* Whether `type` becomes T without a change of bits, and, being of four bytes, by such copies alone. */
+#define C1X1_IS_SAME(type, T) _Generic((type)0, T: 1, default: 0)
+#define C1X1_IS_TURNED(type, T) (sizeof(T) == 4 && C1X1_IS_SAME(type, T))
 
 /* to[r, c] = from[c, r]; rows of each are dense. */
 static inline void c1x1_turn_block(char *to, ptrdiff_t to_row, const char *from,

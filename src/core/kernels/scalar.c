@@ -23,11 +23,13 @@ extern const c1x1_kernels c1x1_scalar_int64, c1x1_scalar_pairs;
 #define TILE_ENTRY(M, NV) .tile[M - 1][NV - 1] = {NAME(tile_##M##x##NV)},
 #define PACK_ENTRY(NV) NAME(pack_##NV),
 #define DOT_ENTRY(M, N) .dot[M - 1][N - 1] = NAME(dot_##M##x##N),
-#define KERNELS(FINISHES)                                                                       \
-    {                                                                                        \
-        .vl = VL, .mr = {0, 4, 4, 4, 4}, .preferred = {4, 3, 2, 1}, .dot_mr = {0, 1},         \
-        .fma_per_cycle = 1, .loads_per_cycle = 2, .fma_latency = 4, TILES(TILE_ENTRY)        \
-        DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).fold = NAME(fold), .chains = {NAME(chains_1), NAME(chains_2), NAME(chains_3), NAME(chains_4)}, .finish = FINISHES, .pack = {PACKS(PACK_ENTRY)}                                \
+#define KERNELS(FINISHES)                                                               \
+    {                                                                                   \
+        .vl = VL, .mr = {0, 4, 4, 4, 4}, .preferred = {4, 3, 2, 1}, .dot_mr = {0, 1},   \
+        .fma_per_cycle = 1, .loads_per_cycle = 2, .fma_latency = 4, TILES(TILE_ENTRY)   \
+        DOTS(DOT_ENTRY) SMALLS(SMALL_ENTRY).fold = NAME(fold),                          \
+        .chains = {NAME(chains_1), NAME(chains_2), NAME(chains_3), NAME(chains_4)},     \
+        .finish = FINISHES, .pack = {PACKS(PACK_ENTRY)}                                 \
     }
 
 /* No kernels for few channels side by side but those of int64, which no other ISA has: CPUs this old
