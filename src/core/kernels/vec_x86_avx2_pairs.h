@@ -21,6 +21,15 @@
 #undef vec_deinterleave
 #undef vec_deinterleave4
 #undef vec_interleave
+
+/* Left to itself the compiler would form many products before it adds the first, and run out of
+ * registers: sums are hidden from it one by one. */
+static inline __m256i x86_avx2_multiply_pairs(__m256i a, __m256i b, __m256i c) {
+    c = _mm256_add_epi32(c, _mm256_madd_epi16(a, b));
+    __asm__("" : "+x"(c));
+    return c;
+}
+
 #define real uint32_t
 #define vec __m256i
 #define vec_zero _mm256_setzero_si256
@@ -31,8 +40,8 @@
 #define vec_store_n(p, v, n, mask) \
     x86_avx2_store_f32((float *)(void *)(p), _mm256_castsi256_ps(v), n)
 #define vec_select(mask, yes, no) _mm256_blendv_epi8(no, yes, mask)
-#define vec_fma(a, b, c) _mm256_add_epi32(c, _mm256_madd_epi16(a, b))
-/* One scratch register: the compiler would form many products before it adds the first. */
+#define vec_fma x86_avx2_multiply_pairs
+/* One scratch register. */
 #define vec_fma_to(acc, a, b)                                                              \
     do {                                                                                   \
         vec product_;                                                                      \

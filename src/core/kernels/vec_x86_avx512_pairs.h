@@ -17,6 +17,15 @@
 #undef vec_max
 #undef vec_min
 #undef vec_sum
+
+/* Left to itself the compiler would form many products before it adds the first, and run out of
+ * registers: sums are hidden from it one by one. */
+static inline __m512i x86_avx512_multiply_pairs(__m512i a, __m512i b, __m512i c) {
+    c = _mm512_add_epi32(c, _mm512_madd_epi16(a, b));
+    __asm__("" : "+v"(c));
+    return c;
+}
+
 #define real uint32_t
 #define vec __m512i
 #define vec_zero _mm512_setzero_si512
@@ -26,8 +35,8 @@
 #define vec_load_n(p, n, mask) _mm512_maskz_loadu_epi32(mask, (const void *)(p))
 #define vec_store_n(p, v, n, mask) _mm512_mask_storeu_epi32((void *)(p), mask, v)
 #define vec_select(mask, yes, no) _mm512_mask_mov_epi32(no, mask, yes)
-#define vec_fma(a, b, c) _mm512_add_epi32(c, _mm512_madd_epi16(a, b))
-/* One scratch register: the compiler would form many products before it adds the first. */
+#define vec_fma x86_avx512_multiply_pairs
+/* One scratch register. */
 #define vec_fma_to(acc, a, b)                                                              \
     do {                                                                                   \
         vec product_;                                                                      \
