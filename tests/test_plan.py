@@ -156,6 +156,14 @@ def test_planes_that_few_rows_of_tiles_read_stay_where_they_are():
     assert b(128, 128, 32, 16) == "pack_block"  # their lines share sets of L1
     assert b(600, 599, 32, 16) == "pack_block"  # from memory, in too many streams
     assert b(600, 599, 12, 8) == "in_place"
+    # In L2 they do for more rows of tiles.
+    assert b(20, 20, 64, 32) == "in_place"
+    assert b(20, 20, 64, 128) == "pack_block"
+    # One row of tiles reads them where they lie, but not so many streams from memory.
+    assert b(500, 500, 16, 5) == "in_place"
+    assert b(100, 100, 100, 5) == "in_place"
+    assert b(500, 500, 32, 5) == "pack_block"
+    assert b(300, 300, 200, 5) == "pack_panel"
 
 
 @needs_x86

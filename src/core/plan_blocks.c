@@ -5,13 +5,15 @@ static const size_t LONGEST_CHAIN = 160; /* multiply-adds in a row (decision 000
 static const size_t FEW_PIXELS = 256;    /* packing weights takes longest (decision 0008) */
 static const size_t PAGE = 4096;
 static const size_t REREAD = 8; /* times L2: planes that several rows of tiles may read in place */
-static const size_t REREAD_ROWS = 4;    /* so many rows (decision 0010) */
-static const size_t REREAD_PLANES = 12; /* of any length, that the hardware foresees */
-static const size_t RUN_PLANES = 64;    /* that few filters read a few at a time (decision 0010) */
-static const size_t RUN_PIXELS = 256;   /* of one filter (decision 0016) */
-static const size_t PANEL_K = 192;      /* from here on planes are packed a panel at a time */
-static const size_t LONG_K = 1024;      /* of sixteen chains: k is blocked above this */
-static const size_t SPLIT_K = 512;      /* into blocks of at most this */
+static const size_t REREAD_ROWS = 4;        /* so many rows (decision 0010), */
+static const size_t REREAD_ROWS_IN_L2 = 10; /* where all planes stay in L2 */
+static const size_t REREAD_PLANES = 12;     /* of any length, that the hardware foresees */
+static const size_t STREAMS = 16;           /* planes from memory that the hardware foresees */
+static const size_t RUN_PLANES = 64;  /* that few filters read a few at a time (decision 0010) */
+static const size_t RUN_PIXELS = 256; /* of one filter (decision 0016) */
+static const size_t PANEL_K = 192;    /* from here on planes are packed a panel at a time */
+static const size_t LONG_K = 1024;    /* of sixteen chains: k is blocked above this */
+static const size_t SPLIT_K = 512;    /* into blocks of at most this */
 static const size_t PACKED_WEIGHTS =
     768 << 10;                         /* bytes of them in a block, packed for one call or before */
 static const size_t PACKED_FOR = 1024; /* pixels that a part of weights is packed for, at least */
@@ -105,13 +107,15 @@ static void plan_pixels_m(const c1x1_view *v, const c1x1_machine *machine, size_
 }
 
 /* Whether planes are read where they lie by every row of tiles: copying them costs more than a few such
- * rows do, unless their lines share sets of the cache, or come from memory each time. */
+ * rows do, unless their lines share sets of the cache, or come from memory each time. More planes than
+ * the hardware foresees arrive from there at less than half the speed, even for a single row. */
 static int planes_stay(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan) {
     const size_t rows = divide_up(plan->m, plan->mr), bytes = plan->k * plan->n * v->size;
-    if (rows <= 1) return 1;
+    const int is_near = bytes <= REREAD * machine->l2_bytes;
+    if (rows <= 1) return is_near || plan->k <= STREAMS;
     if (v->problem->x_channel % (ptrdiff_t)(PAGE / 2) == 0) return 0;
-    return bytes <= REREAD * machine->l2_bytes ? rows <= REREAD_ROWS
-                                               : rows <= 2 && plan->k <= REREAD_PLANES;
+    if (bytes <= machine->l2_bytes) return rows <= REREAD_ROWS_IN_L2;
+    return is_near ? rows <= REREAD_ROWS : rows <= 2 && plan->k <= REREAD_PLANES;
 }
 
 /* Whether the planes of few filters are read in runs: the lines that all of them have at one pixel would push each
