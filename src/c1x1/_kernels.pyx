@@ -18,6 +18,7 @@ cdef extern from "kernels/kernel.h" nogil:
         const char *at
         size_t count
         ptrdiff_t step
+        size_t each
     ctypedef struct c1x1_tile:
         size_t k, n
         const void *a
@@ -35,6 +36,7 @@ cdef extern from "kernels/kernel.h" nogil:
         ptrdiff_t fetched_c, fetched_a
         bint in_runs
         c1x1_ahead ahead
+        bint is_ahead_of_b
         size_t more
         ptrdiff_t next_b
     ctypedef void (*c1x1_tile_fn)(const c1x1_tile *tile) noexcept nogil
@@ -196,6 +198,7 @@ def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, str start="zero"
     t.piece, t.start = piece, {"zero": C1X1_ZERO, "add": C1X1_ADD, "continue": C1X1_CONTINUE}[start]
     t.ahead.at, t.ahead.step = <const char *>t.b, t.ldb * size
     t.ahead.count = t.k if fetches_ahead else 0
+    t.ahead.each, t.is_ahead_of_b = 2, fetches_ahead
     t.in_runs = in_runs
     t.fetches_c, t.fetched_c, t.fetched_a = fetches_ahead, m * t.ldc, m * t.lda if fetches_ahead else 0
     if kernel["kind"] == "tile":

@@ -11,17 +11,29 @@
 enum {
     FINISHED_ROWS = 12,
     MOST_STRIPS = 4,
+    FETCHED_EVERY = 4,     /* steps of a tile, at least */
+    FETCHED_STEPS = 128,   /* after so many of them memory has answered */
     STRIP_BYTES = 16 << 10 /* of a, which stay in L1 until the last panel needs them */
 };
 
 /* As many rows of pixels as a tile has, some tiles further on: memory takes longer than one. */
 static c1x1_ahead rows_ahead(const worker *w, const block *t, const k_block *q, size_t i,
                              size_t rows) {
+    enum { PAIR = 2 * C1X1_LINE };
     const size_t row = (size_t)q->a.ld * w->s->size, from = i + divide_up(C1X1_FETCHED, row);
     const size_t end = w->s->plan->m - t->m0; /* beyond the block too, where the next one begins */
     if (from >= end) return (c1x1_ahead){0};
-    return (c1x1_ahead){q->a.base + from * row,
-                        divide_up(smaller(rows, end - from) * row, C1X1_AHEAD), C1X1_AHEAD};
+    return (c1x1_ahead){q->a.base + from * row, divide_up(smaller(rows, end - from) * row, PAIR),
+                        PAIR, 2, 1};
+}
+
+/* So many planes of the panel that begins there, but for the first line, which came with the panel before.
+ * How many at once, multiply_rows says. */
+static c1x1_ahead planes_ahead(const shared *s, const char *panel, size_t channels,
+                               ptrdiff_t step) {
+    const size_t bytes = s->plan->nr * s->load_x.size;
+    const char *last = panel + bytes - 1;
+    return (c1x1_ahead){bytes > C1X1_LINE ? last - C1X1_LINE : last, channels, step, 1};
 }
 
 /* Tiles of at most `mr` rows from row i to row `end` of one panel; of even height, since a tile of one
@@ -43,6 +55,8 @@ static void multiply_rows(const worker *w, const block *t, const k_block *q, siz
     size_t wanted = q->ahead.count; /* shared out among the tiles */
     const size_t share = wanted ? (wanted + tiles - 1) / tiles : 0;
     tile.ahead = q->ahead;
+    tile.ahead.each = larger(divide_up(FETCHED_EVERY * share, larger(q->k, 1)), 1);
+    tile.is_ahead_of_b = wanted > 0 && tile.more > 0;
     for (size_t rows; i < end; i += rows) {
         if (share > 0) {
             tile.ahead.count = smaller(share, wanted);
@@ -51,7 +65,8 @@ static void multiply_rows(const worker *w, const block *t, const k_block *q, siz
         rows = low + (taller > 0);
         taller -= taller > 0;
         /* The first panel brings them: for the others they are there. */
-        if (plan->fetches_x && j == 0) tile.ahead = rows_ahead(w, t, q, i, rows);
+        if (plan->fetches_x && j == 0 && plan->role == C1X1_PIXELS_M)
+            tile.ahead = rows_ahead(w, t, q, i, rows);
         s->kernels->tile[rows - 1][nv - 1][is_masked](&tile);
         unfinished += rows;
         if (is_finished && (unfinished >= FINISHED_ROWS || i + rows == end)) {
@@ -88,13 +103,13 @@ static void multiply_panels(worker *w, const block *t, k_block *q) {
             q->a = c1x1_find_a(w, t, q->k0, q->k);
             q->b = c1x1_find_b(w, t, q->k0, q->k);
             if (!q->is_last)
-                q->ahead = (c1x1_ahead){
-                    from + c1x1_channel_at(s, q->k, step),
-                    c1x1_channels(s, q->k0 + q->k, smaller(plan->kc, left - q->k)), step};
+                q->ahead = planes_ahead(
+                    s, from + c1x1_channel_at(s, q->k, step),
+                    c1x1_channels(s, q->k0 + q->k, smaller(plan->kc, left - q->k)), step);
             else
-                q->ahead = (c1x1_ahead){
-                    x + cols * s->load_x.size,
-                    is_end ? 0 : c1x1_channels(s, 0, smaller(plan->kc, plan->k)), step};
+                q->ahead = planes_ahead(
+                    s, x + cols * s->load_x.size,
+                    is_end ? 0 : c1x1_channels(s, 0, smaller(plan->kc, plan->k)), step);
             c1x1_pack_panel(w, from, channels, cols);
             multiply_rows(w, t, q, 0, t->m, c1x1_rows_of(s, cols), j, w->b);
             q->k0 += q->k;
@@ -136,7 +151,10 @@ static void multiply_rows_outside(const worker *w, const block *t, k_block *q) {
 static void multiply_panels_outside(const worker *w, const block *t, k_block *q) {
     const shared *s = w->s;
     const char *panel = q->b.base;
+    const int fetches = s->plan->fetches_x && s->plan->role == C1X1_PIXELS_N;
+    const size_t far = (1 + FETCHED_STEPS / larger(q->k, 1)) * s->plan->nr * s->size;
     for (size_t j = 0, cols; j < t->n; j += cols, panel += q->b.panel_bytes) {
+        if (fetches) q->ahead = planes_ahead(s, panel + far, q->k, q->b.ld * (ptrdiff_t)s->size);
         cols = c1x1_columns_at(s, t, j);
         const size_t mr = c1x1_rows_of(s, cols);
         q->more = t->m <= mr ? c1x1_panels_alike(s, t, j, cols) : 0;

@@ -7,13 +7,15 @@ static const size_t PAGE = 4096;
 static const size_t REREAD = 8; /* times L2: planes that several rows of tiles may read in place */
 static const size_t REREAD_ROWS = 4;        /* so many rows (decision 0010), */
 static const size_t REREAD_ROWS_IN_L2 = 10; /* where all planes stay in L2 */
-static const size_t REREAD_PLANES = 12;     /* of any length, that the hardware foresees */
-static const size_t STREAMS = 16;           /* planes from memory that the hardware foresees */
-static const size_t RUN_PLANES = 64;  /* that few filters read a few at a time (decision 0010) */
-static const size_t RUN_PIXELS = 256; /* of one filter (decision 0016) */
-static const size_t PANEL_K = 192;    /* from here on planes are packed a panel at a time */
-static const size_t LONG_K = 1024;    /* of sixteen chains: k is blocked above this */
-static const size_t SPLIT_K = 512;    /* into blocks of at most this */
+static const size_t REREAD_SHARE =
+    8; /* times as many planes as filters, where they come from memory, */
+static const size_t REREAD_PLANES = 12; /* of any length, that the hardware foresees */
+static const size_t STREAMS = 16;       /* planes from memory that the hardware foresees */
+static const size_t RUN_PLANES = 64;    /* that few filters read a few at a time (decision 0010) */
+static const size_t RUN_PIXELS = 256;   /* of one filter (decision 0016) */
+static const size_t PANEL_K = 192;      /* from here on planes are packed a panel at a time */
+static const size_t LONG_K = 1024;      /* of sixteen chains: k is blocked above this */
+static const size_t SPLIT_K = 512;      /* into blocks of at most this */
 static const size_t PACKED_WEIGHTS =
     768 << 10;                         /* bytes of them in a block, packed for one call or before */
 static const size_t PACKED_FOR = 1024; /* pixels that a part of weights is packed for, at least */
@@ -112,10 +114,12 @@ static void plan_pixels_m(const c1x1_view *v, const c1x1_machine *machine, size_
 static int planes_stay(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan) {
     const size_t rows = divide_up(plan->m, plan->mr), bytes = plan->k * plan->n * v->size;
     const int is_near = bytes <= REREAD * machine->l2_bytes;
-    if (rows <= 1) return is_near || plan->k <= STREAMS;
-    if (v->problem->x_channel % (ptrdiff_t)(PAGE / 2) == 0) return 0;
+    const int is_aliased = v->problem->x_channel % (ptrdiff_t)(PAGE / 2) == 0;
+    if (rows <= 1) return is_near || plan->k <= STREAMS || !is_aliased;
+    if (is_aliased) return 0;
     if (bytes <= machine->l2_bytes) return rows <= REREAD_ROWS_IN_L2;
-    return is_near ? rows <= REREAD_ROWS : rows <= 2 && plan->k <= REREAD_PLANES;
+    if (rows > REREAD_ROWS) return 0;
+    return is_near || plan->k >= REREAD_SHARE * plan->m || (rows <= 2 && plan->k <= REREAD_PLANES);
 }
 
 /* Whether the planes of few filters are read in runs: the lines that all of them have at one pixel would push each
@@ -213,7 +217,11 @@ static void plan_dot(const c1x1_view *v, size_t per_task, int x_in_place, c1x1_p
 int c1x1_fetches_pixels(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan) {
     const c1x1_problem *p = v->problem;
     const size_t row = plan->k * v->size;
-    if (plan->unit || plan->a != C1X1_IN_PLACE || plan->kc < plan->k || p->dims == 0) return 0;
+    if (plan->unit) return 0;
+    if (plan->role == C1X1_PIXELS_N)
+        return plan->b == C1X1_IN_PLACE && plan->chains == 1 &&
+               row * plan->n * plan->outer > REREAD * machine->l2_bytes;
+    if (plan->a != C1X1_IN_PLACE || plan->kc < plan->k || p->dims == 0) return 0;
     if (plan->role != C1X1_PIXELS_M && plan->role != C1X1_DOT) return 0;
     if (row < (plan->role == C1X1_DOT ? FETCHED_DOT : FETCHED_PIXEL)) return 0;
     const ptrdiff_t stride = p->dim[p->dims - 1].x_stride;

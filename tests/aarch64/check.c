@@ -118,7 +118,7 @@ static void check_tile(const subject *s, const tile_case *q) {
     t.bias_n = q->bias == 2 ? bias : NULL;
     t.piece = q->piece;
     t.start = q->start;
-    if (q->fetches) t.ahead = (c1x1_ahead){places[4].begin, 7, 64};
+    if (q->fetches) t.ahead = (c1x1_ahead){places[4].begin, 7, 64, 2};
     t.more = q->more;
     t.next_b = (ptrdiff_t)q->n;
     memcpy(copy, c, c_bytes);

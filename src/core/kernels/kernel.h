@@ -40,6 +40,7 @@
 #define C1X1_KERNEL_H
 
 #include "../c1x1.h"
+#include "../sizes.h"
 
 enum { C1X1_CHAINS = 16, C1X1_CHAIN_BYTES = 4096, C1X1_RUN_BYTES = 8192 };
 
@@ -54,15 +55,27 @@ typedef enum {
     C1X1_CONTINUE /* c holds the running sum, which goes on */
 } c1x1_start;
 
-enum { C1X1_AHEAD = 128 }; /* bytes: a pair of lines */
-
 /* Memory that will be read soon and is fetched into L2 meanwhile: `count` pairs of lines, `step` bytes
- * apart. A kernel fetches as many as it finds the time for; none is read. */
+ * apart, `each` of them every few steps, at least 1. A kernel fetches as many as it finds the time for; none
+ * is read. */
 typedef struct {
     const char *at;
     size_t count;
     ptrdiff_t step;
+    size_t each;
 } c1x1_ahead;
+
+/* A call would make a tile put all its sums aside. */
+static inline __attribute__((always_inline)) void c1x1_fetch(c1x1_ahead *ahead) {
+    if (ahead->count == 0) return;
+    size_t left = smaller(ahead->each, ahead->count);
+    ahead->count -= left;
+    do {
+        __builtin_prefetch(ahead->at, 0, 2);
+        __builtin_prefetch(ahead->at + C1X1_LINE, 0, 2);
+        ahead->at += ahead->step;
+    } while (--left > 0);
+}
 
 /* Leading strides in elements. Rows have unit stride. No pointer needs an alignment beyond that of
  * its element. k may be 0. */
@@ -83,8 +96,9 @@ typedef struct {
     size_t piece; /* of k, at least 1 */
     c1x1_start start;
     c1x1_ahead ahead;
-    size_t more;      /* tiles of the same size to the right of this one, of dots below it */
-    ptrdiff_t next_b; /* elements from the b of a tile to that of the tile to its right */
+    int is_ahead_of_b; /* what is ahead begins anew for each tile to the right, as far from its b */
+    size_t more;       /* tiles of the same size to the right of this one, of dots below it */
+    ptrdiff_t next_b;  /* elements from the b of a tile to that of the tile to its right */
 } c1x1_tile;
 
 static inline int c1x1_tile_is_short(const c1x1_tile *t) {
