@@ -7,15 +7,14 @@ static const size_t PAGE = 4096;
 static const size_t REREAD = 8; /* times L2: planes that several rows of tiles may read in place */
 static const size_t REREAD_ROWS = 4;        /* so many rows (decision 0010), */
 static const size_t REREAD_ROWS_IN_L2 = 10; /* where all planes stay in L2 */
-static const size_t REREAD_SHARE =
-    8; /* times as many planes as filters, where they come from memory, */
-static const size_t REREAD_PLANES = 12; /* of any length, that the hardware foresees */
-static const size_t STREAMS = 16;       /* planes from memory that the hardware foresees */
-static const size_t RUN_PLANES = 64;    /* that few filters read a few at a time (decision 0010) */
-static const size_t RUN_PIXELS = 256;   /* of one filter (decision 0016) */
-static const size_t PANEL_K = 192;      /* from here on planes are packed a panel at a time */
-static const size_t LONG_K = 1024;      /* of sixteen chains: k is blocked above this */
-static const size_t SPLIT_K = 512;      /* into blocks of at most this */
+static const size_t REREAD_SHARE = 4;       /* times as many planes as filters, from memory, */
+static const size_t REREAD_PLANES = 12;     /* of any length, that the hardware foresees */
+static const size_t STREAMS = 16;           /* planes from memory that the hardware foresees */
+static const size_t RUN_PLANES = 64;  /* that few filters read a few at a time (decision 0010) */
+static const size_t RUN_PIXELS = 256; /* of one filter (decision 0016) */
+static const size_t PANEL_K = 192;    /* from here on planes are packed a panel at a time */
+static const size_t LONG_K = 1024;    /* of sixteen chains: k is blocked above this */
+static const size_t SPLIT_K = 512;    /* into blocks of at most this */
 static const size_t PACKED_WEIGHTS =
     768 << 10;                         /* bytes of them in a block, packed for one call or before */
 static const size_t PACKED_FOR = 1024; /* pixels that a part of weights is packed for, at least */
