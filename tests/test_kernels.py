@@ -222,11 +222,11 @@ def test_several_dots_in_one_call_are_each_exact(kernel, rng):
         assert (guarded[-8:] == 77).all()
 
 
-@pytest.mark.parametrize("in_runs", [False, True], ids=["quarters", "runs"])
+@pytest.mark.parametrize("sweep", ["columns", "quarters", "runs"])
 @pytest.mark.parametrize("kernel", kernels("chains"))
-def test_chains_are_exact_on_every_length_and_width(kernel, in_runs, rng):
+def test_chains_are_exact_on_every_length_and_width(kernel, sweep, rng):
     m, vl, dtype = kernel["m"], kernel["vl"], kernel["dtype"]
-    run_bytes = 8192 if in_runs and vl > 1 else 4096
+    run_bytes = 8192 if sweep == "runs" else 4096
     longest = run_bytes // np.dtype(dtype).itemsize // m // 16 * 16
     sizes = [(k, 5 * vl + 1) for k in (*range(16, 50), 64, 80, 95, 150, 300)]
     sizes += [(k, n) for k in (19, 32) for n in (*range(1, 9 * vl + 2), longest - 1, longest)]
@@ -236,9 +236,9 @@ def test_chains_are_exact_on_every_length_and_width(kernel, in_runs, rng):
         c, frame = surrounded((m, n), dtype, rng)
         bias = rng.integers(-9, 9, m).astype(dtype)
         want = a.astype(np.int64) @ b.astype(np.int64)
-        _kernels.run_kernel(kernel, a, b, c, in_runs=in_runs)
+        _kernels.run_kernel(kernel, a, b, c, sweep=sweep)
         np.testing.assert_array_equal(c, want)
-        _kernels.run_kernel(kernel, a, b, c, bias_m=bias, in_runs=in_runs)
+        _kernels.run_kernel(kernel, a, b, c, bias_m=bias, sweep=sweep)
         np.testing.assert_array_equal(c, want + bias.astype(np.int64)[:, None])
         check_frame(frame, (m, n))
 

@@ -125,7 +125,9 @@ def test_rows_of_pixels_beyond_l2_are_fetched_ahead():
     assert not plan([1, 16, 16, 224, 16])["fetches_x"]  # in L2
     assert not plan([1, 512, 512, 63, 16])["fetches_x"]  # the hardware foresees short rows
     assert not plan([1, 512, 512, 127, 1])["fetches_x"]
-    assert not plan([1, 512, 512, 224, 16], "first")["fetches_x"]
+    assert not plan([1, 512, 512, 224, 16], "first")["fetches_x"]  # packed
+    assert plan([1, 500, 500, 224, 16], "first")["fetches_x"]
+    assert not plan([1, 56, 56, 64, 5], "first")["fetches_x"]  # not from memory
     assert not plan([1, 512, 512, 224, 16], stride=2)["fetches_x"]  # half would be in vain
     assert not plan([1, 512, 512, 224, 16], dtype=np.uint8)["fetches_x"]  # packed
 
@@ -159,11 +161,14 @@ def test_planes_that_few_rows_of_tiles_read_stay_where_they_are():
     # In L2 they do for more rows of tiles.
     assert b(20, 20, 64, 32) == "in_place"
     assert b(20, 20, 64, 128) == "pack_block"
-    # One row of tiles reads them where they lie, but not so many streams from memory.
-    assert b(500, 500, 16, 5) == "in_place"
-    assert b(100, 100, 100, 5) == "in_place"
-    assert b(500, 500, 32, 5) == "pack_block"
-    assert b(300, 300, 200, 5) == "pack_panel"
+    # One row of tiles reads them where they lie, unless their lines share sets of L2, too.
+    assert b(300, 300, 200, 5) == "in_place"
+    assert b(512, 512, 200, 5) == "pack_block"
+    assert b(512, 512, 16, 5) == "in_place"
+    # Planes from memory outweigh the results of few filters.
+    assert b(300, 299, 64, 16) == "in_place"
+    assert b(300, 299, 63, 16) == "pack_block"
+    assert b(300, 299, 128, 32) == "pack_block"
 
 
 @needs_x86
@@ -193,7 +198,7 @@ def test_results_of_many_planes_are_written_along_memory():
 @needs_x86
 def test_planes_of_few_filters_are_read_in_runs():
     def in_runs(*shape):
-        return plan([1, *shape], "first")["in_runs"]
+        return plan([1, *shape], "first")["sweep"] == "runs"
 
     assert in_runs(32, 32, 64, 2)  # their lines share sets of L1
     assert not in_runs(32, 32, 63, 2)
@@ -208,7 +213,7 @@ def test_planes_of_few_filters_are_read_in_runs():
 @needs_x86
 def test_planes_of_one_filter_are_read_in_runs_that_are_worth_it():
     def in_runs(*shape):
-        return plan([1, *shape], "first")["in_runs"]
+        return plan([1, *shape], "first")["sweep"] == "runs"
 
     assert in_runs(28, 28, 192, 1)  # more than stays in L2
     assert not in_runs(14, 14, 192, 1)
@@ -219,7 +224,19 @@ def test_planes_of_one_filter_are_read_in_runs_that_are_worth_it():
     assert in_runs(56, 56, 100, 1)
     assert not in_runs(28, 28, 100, 1)
     # Kernels of single elements have none, and room for half as many columns.
-    assert not plan([1, 28, 28, 192, 1], "first", machine=MACHINE | {"isa": "scalar"})["in_runs"]
+    scalar = plan([1, 28, 28, 192, 1], "first", machine=MACHINE | {"isa": "scalar"})
+    assert scalar["sweep"] == "quarters"
+
+
+@needs_x86
+def test_few_planes_of_few_filters_are_read_all_at_once():
+    def sweep(*shape):
+        return plan([1, *shape], "first")["sweep"]
+
+    assert sweep(56, 56, 32, 4) == "columns"
+    assert sweep(56, 56, 33, 4) == "quarters"
+    assert sweep(500, 500, 20, 2) == "columns"  # from memory: streams that the hardware foresees
+    assert sweep(500, 500, 21, 2) == "quarters"
 
 
 @needs_x86

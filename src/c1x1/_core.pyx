@@ -41,7 +41,7 @@ cdef extern from "c1x1.h" nogil:
         const char *thread_limit_why
     ctypedef struct c1x1_plan:
         const c1x1_isa *isa
-        int compute, role, a, b, order, finisher, takes_bytes, is_direct, is_gathered, fetches_x, in_runs, fetches_c, sums_wait
+        int compute, role, a, b, order, finisher, takes_bytes, is_direct, is_gathered, fetches_x, sweep, fetches_c, sums_wait
         unsigned mr, nr, chains
         const c1x1_isa *unit
         unsigned a_pieces, b_pieces, factor
@@ -81,6 +81,7 @@ cdef extern from "c1x1.h" nogil:
     const char *c1x1_role_name(int role)
     const char *c1x1_source_name(int source)
     const char *c1x1_order_name(int order)
+    const char *c1x1_sweep_name(int sweep)
     const char *c1x1_finisher_name(int finisher)
     int c1x1_finish_dtype(const c1x1_problem *problem)
     int c1x1_run_begin(c1x1_run_state *run, const c1x1_problem *problem, const c1x1_plan *plan)
@@ -249,7 +250,7 @@ cdef dict describe_plan(c1x1_problem *problem, object machine, int threads):
         "is_direct": bool(plan.is_direct),
         "is_gathered": bool(plan.is_gathered),
         "fetches_x": bool(plan.fetches_x),
-        "in_runs": bool(plan.in_runs),
+        "sweep": c1x1_sweep_name(plan.sweep).decode(),
         "fetches_c": bool(plan.fetches_c),
         "sums_wait": bool(plan.sums_wait),
         "mr": plan.mr, "nr": plan.nr, "chains": plan.chains,

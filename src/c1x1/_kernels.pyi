@@ -42,7 +42,7 @@ def run_kernel(
     residual: NDArray[Any] | None = None,
     bounds: NDArray[Any] | None = None,
     fetches_ahead: bool = False,
-    in_runs: bool = False,
+    sweep: str = "columns",
     repeat: int = 1,
 ) -> None: ...
 def run_finish(

@@ -34,7 +34,7 @@ cdef extern from "kernels/kernel.h" nogil:
         int start
         bint fetches_c
         ptrdiff_t fetched_c, fetched_a
-        bint in_runs
+        int sweep
         c1x1_ahead ahead
         bint is_ahead_of_b
         size_t more
@@ -173,11 +173,11 @@ cdef const char *data_of(ndarray a) noexcept:
 def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, str start="zero",
                size_t piece=1 << 30, ndarray bias_m=None, ndarray bias_n=None,
                ndarray residual=None, ndarray bounds=None,
-               bint fetches_ahead=False, bint in_runs=False, size_t repeat=1):
+               bint fetches_ahead=False, str sweep="columns", size_t repeat=1):
     """Calls one kernel on two-dimensional arrays whose last axis is dense; c is written.
 
     A c of several full tiles side by side takes one call. `fetches_ahead` names b as what is read
-    next, and the rows below c; chains read b `in_runs`. For pack, c holds a panel in each row.
+    next, and the rows below c; chains go over b in a `sweep`. For pack, c holds a panel in each row.
 
     The caller answers for shapes and dtypes: this is how the tests reach a kernel's edges.
     """
@@ -199,7 +199,7 @@ def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, str start="zero"
     t.ahead.at, t.ahead.step = <const char *>t.b, t.ldb * size
     t.ahead.count = t.k if fetches_ahead else 0
     t.ahead.each, t.is_ahead_of_b = 2, fetches_ahead
-    t.in_runs = in_runs
+    t.sweep = ("columns", "quarters", "runs").index(sweep)
     t.fetches_c, t.fetched_c, t.fetched_a = fetches_ahead, m * t.ldc, m * t.lda if fetches_ahead else 0
     if kernel["kind"] == "tile":
         if t.n > n * k.vl:

@@ -288,6 +288,13 @@ typedef enum {
     C1X1_PANELS_OUTSIDE /* for each panel of b: all tile rows of a */
 } c1x1_order;
 
+/* How planes are read whose results have sixteen running sums. */
+typedef enum {
+    C1X1_COLUMNS,  /* all of them at a few pixels */
+    C1X1_QUARTERS, /* a quarter of them, in runs of some pixels */
+    C1X1_RUNS      /* a few of them, in longer runs */
+} c1x1_sweep;
+
 /* What a matrix unit multiplies. */
 typedef enum {
     C1X1_UNIT_FLOAT32,  /* float32, or what becomes it, in pieces of bfloat16 */
@@ -316,10 +323,10 @@ typedef struct c1x1_plan {
     int is_direct;   /* kernels write `out` themselves; else through a tile buffer */
     int is_gathered; /* a block of pixels spans several axes; else the last axis only */
     int fetches_x;   /* pixels are read where they lie, beyond L2: rows to come are fetched ahead */
-    int in_runs;     /* chains: planes are read few at a time, in long runs */
-    int fetches_c;   /* results lie beyond L2: their lines are fetched ahead */
-    unsigned mr, nr; /* the register tile, in elements */
-    unsigned chains; /* running sums per result: 1 or 16 (canonical order) */
+    c1x1_sweep sweep; /* of chains */
+    int fetches_c;    /* results lie beyond L2: their lines are fetched ahead */
+    unsigned mr, nr;  /* the register tile, in elements */
+    unsigned chains;  /* running sums per result: 1 or 16 (canonical order) */
     const struct c1x1_isa
         *unit;           /* whose matrix unit multiplies, or NULL. What that cannot do is left
                             to the tiles of `isa`. */
@@ -369,6 +376,7 @@ size_t c1x1_plan_tile_row(const c1x1_plan *plan);
 const char *c1x1_role_name(c1x1_role role);
 const char *c1x1_source_name(c1x1_source source);
 const char *c1x1_order_name(c1x1_order order);
+const char *c1x1_sweep_name(c1x1_sweep sweep);
 const char *c1x1_finisher_name(c1x1_finisher finisher);
 
 /* ---- run ---------------------------------------------------------------------------------- */

@@ -33,14 +33,14 @@ void c1x1_multiply_dots(const worker *w, const block *t, const k_block *q) {
 void c1x1_multiply_planes(const worker *w, const block *t, const k_block *q) {
     const shared *s = w->s;
     const c1x1_plan *plan = s->plan;
-    const size_t longest = c1x1_chain_columns(t->m, s->size, plan->in_runs);
+    const size_t longest = c1x1_chain_columns(t->m, s->size, plan->sweep);
     const int is_packed = q->b.rows_apart > 0;
     const char *b = q->b.base;
     for (size_t j = 0, cols; j < t->n; j += cols) {
         cols = is_packed ? c1x1_columns_at(s, t, j) : smaller(longest, t->n - j);
         c1x1_tile tile = c1x1_tile_at(w, t, q, 0, j, b);
         tile.n = cols;
-        tile.in_runs = plan->in_runs;
+        tile.sweep = plan->sweep;
         if (is_packed) tile.ldb = (ptrdiff_t)c1x1_row_length(s, cols);
         s->kernels->chains[t->m - 1](&tile);
         if (s->finish && plan->is_direct)

@@ -230,6 +230,11 @@ const char *c1x1_order_name(c1x1_order order) {
     return names[order];
 }
 
+const char *c1x1_sweep_name(c1x1_sweep sweep) {
+    static const char *const names[] = {"columns", "quarters", "runs"};
+    return names[sweep];
+}
+
 const char *c1x1_finisher_name(c1x1_finisher finisher) {
     static const char *const names[] = {"none", "tile", "out", "buffer"};
     return names[finisher];

@@ -10,6 +10,8 @@ static const size_t REREAD_ROWS_IN_L2 = 10; /* where all planes stay in L2 */
 static const size_t REREAD_SHARE = 4;       /* times as many planes as filters, from memory, */
 static const size_t REREAD_PLANES = 12;     /* of any length, that the hardware foresees */
 static const size_t STREAMS = 16;           /* planes from memory that the hardware foresees */
+static const size_t COLUMN_PLANES = 32;     /* that few filters read all at once (decision 0016) */
+static const size_t FAR_COLUMN_PLANES = 20; /* the same, from memory */
 static const size_t RUN_PLANES = 64;  /* that few filters read a few at a time (decision 0010) */
 static const size_t RUN_PIXELS = 256; /* of one filter (decision 0016) */
 static const size_t PANEL_K = 192;    /* from here on planes are packed a panel at a time */
@@ -137,6 +139,13 @@ static int reads_runs(const c1x1_view *v, const c1x1_machine *machine, const c1x
            (plan->k >= 2 * RUN_PLANES && bytes > machine->l2_bytes);
 }
 
+static c1x1_sweep choose_sweep(const c1x1_view *v, const c1x1_machine *machine,
+                               const c1x1_plan *plan) {
+    if (reads_runs(v, machine, plan)) return C1X1_RUNS;
+    const int is_near = plan->k * plan->n * v->size <= REREAD * machine->l2_bytes;
+    return plan->k <= (is_near ? COLUMN_PLANES : FAR_COLUMN_PLANES) ? C1X1_COLUMNS : C1X1_QUARTERS;
+}
+
 /* w as the broadcast side. A block of w stays in L2 while panels of pixels pass through L1. */
 static void plan_pixels_n(const c1x1_view *v, const c1x1_machine *machine, size_t per_task,
                           int x_in_place, c1x1_plan *plan) {
@@ -148,7 +157,7 @@ static void plan_pixels_n(const c1x1_view *v, const c1x1_machine *machine, size_
     plan->a = a_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
     plan->b = x_in_place && (v->chains > 1 || planes_stay(v, machine, plan)) ? C1X1_IN_PLACE
                                                                              : C1X1_PACK_BLOCK;
-    plan->in_runs = v->chains > 1 && plan->b == C1X1_IN_PLACE && reads_runs(v, machine, plan);
+    if (v->chains > 1 && plan->b == C1X1_IN_PLACE) plan->sweep = choose_sweep(v, machine, plan);
     const c1x1_dim *last = p->dims ? &p->dim[p->dims - 1] : NULL;
     const int is_planar = last && !plan->is_gathered && !p->table &&
                           c1x1_is_unit(last->x_stride, c1x1_dtype_size(p->x_dtype));

@@ -91,9 +91,9 @@ typedef struct {
     int fetches_c;      /* whether lines of c are fetched, those fetched_c elements from here */
     ptrdiff_t fetched_c;
     ptrdiff_t
-        fetched_a; /* dot: elements from rows of a to those that are fetched meanwhile, or 0 */
-    int in_runs; /* chains of vectors: few rows of b at a time, more columns (c1x1_chain_columns) */
-    size_t piece; /* of k, at least 1 */
+        fetched_a;    /* dot: elements from rows of a to those that are fetched meanwhile, or 0 */
+    c1x1_sweep sweep; /* chains of vectors: of b */
+    size_t piece;     /* of k, at least 1 */
     c1x1_start start;
     c1x1_ahead ahead;
     int is_ahead_of_b; /* what is ahead begins anew for each tile to the right, as far from its b */
@@ -166,9 +166,10 @@ typedef struct {
     c1x1_tile_fn small[C1X1_MAX_SMALL][C1X1_MAX_SMALL]; /* [K - 1][N - 1] */
 } c1x1_bytes;
 
-/* Columns that a chains kernel takes at most: its sums wait in L1, and b is read in runs this long. */
-static inline size_t c1x1_chain_columns(size_t rows, size_t size, int in_runs) {
-    const size_t bytes = in_runs ? C1X1_RUN_BYTES : C1X1_CHAIN_BYTES;
+/* Columns that a chains kernel takes at most: where its sums wait in L1, b is read in runs this long. */
+static inline size_t c1x1_chain_columns(size_t rows, size_t size, c1x1_sweep sweep) {
+    if (sweep == C1X1_COLUMNS) return SIZE_MAX;
+    const size_t bytes = sweep == C1X1_RUNS ? C1X1_RUN_BYTES : C1X1_CHAIN_BYTES;
     return bytes / size / rows / C1X1_MAX_VL * C1X1_MAX_VL;
 }
 
