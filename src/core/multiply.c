@@ -24,7 +24,7 @@ static c1x1_ahead rows_ahead(const worker *w, const block *t, const k_block *q, 
     const size_t end = w->s->plan->m - t->m0; /* beyond the block too, where the next one begins */
     if (from >= end) return (c1x1_ahead){0};
     return (c1x1_ahead){q->a.base + from * row, divide_up(smaller(rows, end - from) * row, PAIR),
-                        PAIR, 2, 1};
+                        PAIR, 1};
 }
 
 /* So many planes of the panel that begins there, but for the first line, which came with the panel before.
