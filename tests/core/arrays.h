@@ -158,7 +158,8 @@ typedef struct {
     int axes;
     size_t size[MOST_AXES + 1];      /* the last is the channels */
     ptrdiff_t stride[MOST_AXES + 1]; /* bytes */
-    char *first;                     /* the element whose indices are zero */
+    char *first;                     /* the element whose indices are zero, */
+    size_t offset;                   /* so many bytes from where its memory begins */
     char *memory;
     size_t bytes;
 } array;
@@ -195,7 +196,7 @@ static inline size_t lay_out(rng *r, array *a, layout wanted, int may_repeat) {
         order[j] = swapped;
     }
     size_t extent = size;
-    a->first = NULL;
+    a->offset = 0;
     for (int i = count - 1; i >= 0; i--) {
         const int d = order[i];
         size_t step = extent;
@@ -204,7 +205,7 @@ static inline size_t lay_out(rng *r, array *a, layout wanted, int may_repeat) {
         const int is_backward = kind >= ANY_ORDER && chance(r, 15);
         if (may_repeat && kind == ANY_STRIDES && chance(r, 10)) step = 0;
         a->stride[d] = is_backward ? -(ptrdiff_t)step : (ptrdiff_t)step;
-        if (a->size[d] > 0 && is_backward) a->first += (a->size[d] - 1) * step;
+        if (a->size[d] > 0 && is_backward) a->offset += (a->size[d] - 1) * step;
         if (a->size[d] > 0) extent += (a->size[d] - 1) * step;
     }
     /* What one element makes of a stride means nothing. */
@@ -216,7 +217,7 @@ static inline size_t lay_out(rng *r, array *a, layout wanted, int may_repeat) {
 /* Dense, with the channels last. */
 static inline size_t lay_out_dense(array *a) {
     size_t extent = c1x1_dtype_size(a->dtype);
-    a->first = NULL;
+    a->offset = 0;
     for (int d = a->axes; d >= 0; d--) {
         a->stride[d] = (ptrdiff_t)extent;
         extent *= a->size[d];
@@ -234,7 +235,7 @@ static inline void place_array(rng *r, array *a, room *where, size_t bytes) {
         a->memory = chance(r, 50) ? where->begin : where->end - bytes;
     }
     a->bytes = bytes;
-    a->first = a->memory + (ptrdiff_t)a->first; /* so far an offset */
+    a->first = a->memory + a->offset;
     memset(a->memory, 0xff, bytes);
 }
 
