@@ -157,7 +157,9 @@ def test_planes_that_few_rows_of_tiles_read_stay_where_they_are():
     assert b(112, 112, 32, 32) == "pack_block"
     assert b(128, 128, 32, 16) == "pack_block"  # their lines share sets of L1
     assert b(600, 599, 32, 16) == "pack_block"  # from memory, in too many streams
-    assert b(600, 599, 12, 8) == "in_place"
+    assert b(600, 599, 16, 24) == "in_place"
+    assert b(600, 599, 16, 26) == "pack_block"  # and too often
+    assert b(128, 128, 4, 80) == "in_place"  # few enough for a set
     # In L2 they do for more rows of tiles.
     assert b(20, 20, 64, 32) == "in_place"
     assert b(20, 20, 64, 128) == "pack_block"
@@ -176,6 +178,19 @@ def test_weights_that_are_packed_in_parts_serve_many_pixels():
     p = plan([1, 100, 100, 2048, 512])
     assert p["kc"] < p["k"]
     assert p["mc"] >= 1000
+
+
+@needs_x86
+def test_few_planes_are_read_by_one_strip_after_the_other():
+    """So that one call goes along the results, as they lie in memory."""
+
+    def order(*shape):
+        return plan([1, *shape], "first")["order"]
+
+    assert order(100, 100, 2, 6) == "rows_outside"
+    assert order(100, 100, 32, 12) == "rows_outside"
+    assert order(100, 100, 43, 12) == "panels_outside"
+    assert order(100, 100, 2, 3) == "panels_outside"  # one strip
 
 
 @needs_x86

@@ -8,7 +8,8 @@ static const size_t REREAD = 8; /* times L2: planes that several rows of tiles m
 static const size_t REREAD_ROWS = 4;        /* so many rows (decision 0010), */
 static const size_t REREAD_ROWS_IN_L2 = 10; /* where all planes stay in L2 */
 static const size_t REREAD_SHARE = 4;       /* times as many planes as filters, from memory, */
-static const size_t REREAD_PLANES = 12;     /* of any length, that the hardware foresees */
+static const size_t STRIP_PLANES = 128;     /* that all strips read together */
+static const size_t WAYS = 4;               /* of a set of L1, beside results */
 static const size_t STREAMS = 16;           /* planes from memory that the hardware foresees */
 static const size_t COLUMN_PLANES = 32;     /* that few filters read all at once (decision 0016) */
 static const size_t FAR_COLUMN_PLANES = 20; /* the same, from memory */
@@ -109,18 +110,25 @@ static void plan_pixels_m(const c1x1_view *v, const c1x1_machine *machine, size_
         plan->nc = even_block(plan->nc, PACKED_WEIGHTS / (plan->kc * v->size + 1), plan->nr);
 }
 
+/* Whether planes are few enough to be read by one strip of rows after the other, each along all panels. */
+static int reads_by_strips(const c1x1_plan *plan) {
+    const size_t strips = divide_up(plan->m, plan->mr);
+    return strips > 1 && plan->k * strips <= STRIP_PLANES;
+}
+
 /* Whether planes are read where they lie by every row of tiles: copying them costs more than a few such
- * rows do, unless their lines share sets of the cache, or come from memory each time. More planes than
- * the hardware foresees arrive from there at less than half the speed, even for a single row. */
+ * rows do, unless their lines share sets of the cache, or come from memory each time. There they are fetched
+ * (c1x1_fetches_pixels), which pays where they are many beside the results; few planes the hardware
+ * foresees. */
 static int planes_stay(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan) {
     const size_t rows = divide_up(plan->m, plan->mr), bytes = plan->k * plan->n * v->size;
     const int is_near = bytes <= REREAD * machine->l2_bytes;
     const int is_aliased = v->problem->x_channel % (ptrdiff_t)(PAGE / 2) == 0;
     if (rows <= 1) return is_near || plan->k <= STREAMS || !is_aliased;
-    if (is_aliased) return 0;
+    if (is_aliased && plan->k > WAYS) return 0;
+    if (plan->k <= STREAMS && reads_by_strips(plan)) return 1;
     if (bytes <= machine->l2_bytes) return rows <= REREAD_ROWS_IN_L2;
-    if (rows > REREAD_ROWS) return 0;
-    return is_near || plan->k >= REREAD_SHARE * plan->m || (rows <= 2 && plan->k <= REREAD_PLANES);
+    return rows <= REREAD_ROWS && (is_near || plan->k >= REREAD_SHARE * plan->m);
 }
 
 /* Whether the planes of few filters are read in runs: the lines that all of them have at one pixel would push each
@@ -167,8 +175,10 @@ static void plan_pixels_n(const c1x1_view *v, const c1x1_machine *machine, size_
         v->chains == 1 && plan->is_direct && is_apart && !planes_alias &&
         plan->m * plan->k * v->size <= machine->l2_bytes / 2 && (a_in_place || plan->kc == plan->k))
         plan->b = C1X1_PACK_PANEL;
-    /* Each strip of rows of w meets all panels of a block, so that results are written along memory. */
-    const int strips_outside = plan->b == C1X1_PACK_BLOCK && v->chains == 1;
+    /* Each strip of rows of w meets all panels of a block, so that results are written along memory, and one call
+     * goes along them. Planes that are read where they lie must be few to be read so often. */
+    const int strips_outside =
+        v->chains == 1 && (plan->b == C1X1_PACK_BLOCK || reads_by_strips(plan));
     plan->order = strips_outside ? C1X1_ROWS_OUTSIDE : C1X1_PANELS_OUTSIDE;
     /* b is packed anew for every block of m where k is split: fewer, larger blocks then. Strips need none,
      * unless they are packed as well. */
@@ -228,6 +238,7 @@ int c1x1_fetches_pixels(const c1x1_view *v, const c1x1_machine *machine, const c
     if (plan->unit) return 0;
     if (plan->role == C1X1_PIXELS_N)
         return plan->b == C1X1_IN_PLACE && plan->chains == 1 &&
+               plan->order == C1X1_PANELS_OUTSIDE &&
                row * plan->n * plan->outer > REREAD * machine->l2_bytes;
     if (plan->a != C1X1_IN_PLACE || plan->kc < plan->k || p->dims == 0) return 0;
     if (plan->role != C1X1_PIXELS_M && plan->role != C1X1_DOT) return 0;
