@@ -15,6 +15,7 @@ import json
 import math
 import os
 import platform
+import random
 import signal
 import statistics
 import subprocess
@@ -55,6 +56,19 @@ def load_shapes(only="*"):
     """{name: [N, H, W, C_in, C_out]} of shapes.json."""
     shapes = {k: v for k, v in json.loads(SHAPES.read_text()).items() if k != "_"}
     return {name: shapes[name] for name in choose(list(shapes), only, "shape")}
+
+
+def random_shapes(count, seed):
+    """So many, which nobody tunes for: each doubling of a size is as likely as the next; 20 thousand
+    to 300 million multiply-adds, at most 100 MB of float32."""
+    draw = random.Random(seed)
+    shapes = {}
+    while len(shapes) < count:
+        pixels, c_in, c_out = (int(2 ** draw.uniform(0, most)) for most in (18, 11, 11))
+        work = pixels * c_in * c_out
+        if 2e4 <= work <= 3e8 and max(pixels * (c_in + c_out), c_in * c_out) <= 2.5e7:
+            shapes[f"{pixels}-{c_in}-{c_out}"] = [1, 1, pixels, c_in, c_out]
+    return shapes
 
 
 def cpus():

@@ -2,6 +2,7 @@
 
     python bench/peers.py [--layout last|first|both] [--threads 1 2] [--only 'r50*,ng*']
                           [--peers 'numpy,torch*'] [--cache cold] [--json FILE] [--plot FILE.png]
+                          [--random 60 --seed 1]
 
 Ratios above 1 mean that c1x1 is faster. How they are made: docs/benchmarks.md.
 """
@@ -24,6 +25,7 @@ from harness import (
     load_shapes,
     measure,
     pyplot,
+    random_shapes,
     ratio,
     say_threads,
     table,
@@ -125,6 +127,13 @@ def main(arguments=None):
     )
     parser.add_argument("--layout", choices=["last", "first", "both"], default="both")
     parser.add_argument("--only", default="*", help="shapes, as 'r50*,ng*'")
+    parser.add_argument(
+        "--random",
+        type=int,
+        metavar="N",
+        help="N shapes of any sizes instead of shapes.json",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="of --random (1)")
     parser.add_argument("--out", action="store_true", help="also Pointwise into an array made once")
     add_arguments(parser)
     args = parser.parse_args(arguments)
@@ -132,7 +141,7 @@ def main(arguments=None):
     ours = [n for n in BACKENDS if BACKENDS[n].is_ours and (args.out or n != "pointwise-out")]
     names = ours + choose([n for n in BACKENDS if not BACKENDS[n].is_ours], args.peers, "peer")
     layouts = ["last", "first"] if args.layout == "both" else [args.layout]
-    shapes = load_shapes(args.only)
+    shapes = random_shapes(args.random, args.seed) if args.random else load_shapes(args.only)
     figures = measure(
         names, shapes, layouts, args.threads, args.rounds, args.budget, args.isa, args.cache
     )

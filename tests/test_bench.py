@@ -254,6 +254,7 @@ COMMON = ("--threads", 1, "--rounds", 1, "--budget", 0.0005)
     ("name", "arguments", "expected"),
     [
         ("peers", ("--only", SMALL, "--peers", "numpy", "--cache", "cold", *COMMON), "against"),
+        ("peers", ("--random", 2, "--seed", 3, "--peers", "numpy", *COMMON), "against"),
         ("roofline", ("--only", SMALL, "--largest", 100_000, *COMMON), "Share of the roof"),
         ("scaling", ("--only", "P,K", "--sizes", 2, 5, *COMMON), "K=5"),
         ("gradients", ("--only", SMALL, "--batch", 2, "--peers", "numpy*", *COMMON), "against"),

@@ -111,9 +111,10 @@ static void plan_pixels_m(const c1x1_view *v, const c1x1_machine *machine, size_
 }
 
 /* Whether planes are few enough to be read by one strip of rows after the other, each along all panels. */
-static int reads_by_strips(const c1x1_plan *plan) {
-    const size_t strips = divide_up(plan->m, plan->mr);
-    return strips > 1 && plan->k * strips <= STRIP_PLANES;
+static int reads_by_strips(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan) {
+    const size_t strips = divide_up(plan->m, plan->mr), bytes = plan->k * plan->n * v->size;
+    return strips > 1 && plan->k * strips <= STRIP_PLANES &&
+           (plan->k <= STREAMS || bytes <= REREAD * machine->l2_bytes);
 }
 
 /* Whether planes are read where they lie by every row of tiles: copying them costs more than a few such
@@ -126,7 +127,7 @@ static int planes_stay(const c1x1_view *v, const c1x1_machine *machine, const c1
     const int is_aliased = v->problem->x_channel % (ptrdiff_t)(PAGE / 2) == 0;
     if (rows <= 1) return is_near || plan->k <= STREAMS || !is_aliased;
     if (is_aliased && plan->k > WAYS) return 0;
-    if (plan->k <= STREAMS && reads_by_strips(plan)) return 1;
+    if (plan->k <= STREAMS && reads_by_strips(v, machine, plan)) return 1;
     if (bytes <= machine->l2_bytes) return rows <= REREAD_ROWS_IN_L2;
     return rows <= REREAD_ROWS && (is_near || plan->k >= REREAD_SHARE * plan->m);
 }
@@ -178,7 +179,7 @@ static void plan_pixels_n(const c1x1_view *v, const c1x1_machine *machine, size_
     /* Each strip of rows of w meets all panels of a block, so that results are written along memory, and one call
      * goes along them. Planes that are read where they lie must be few to be read so often. */
     const int strips_outside =
-        v->chains == 1 && (plan->b == C1X1_PACK_BLOCK || reads_by_strips(plan));
+        v->chains == 1 && (plan->b == C1X1_PACK_BLOCK || reads_by_strips(v, machine, plan));
     plan->order = strips_outside ? C1X1_ROWS_OUTSIDE : C1X1_PANELS_OUTSIDE;
     /* b is packed anew for every block of m where k is split: fewer, larger blocks then. Strips need none,
      * unless they are packed as well. */
