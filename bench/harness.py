@@ -59,8 +59,8 @@ def load_shapes(only="*"):
 
 
 def random_shapes(count, seed):
-    """So many, which nobody tunes for: each doubling of a size is as likely as the next; 20 thousand
-    to 300 million multiply-adds, at most 100 MB of float32."""
+    """So many, which nobody tunes for: each doubling of a size is as likely as the next; at least
+    20 thousand and at most 300 million multiply-adds, at most 100 MB of float32."""
     draw = random.Random(seed)
     shapes = {}
     while len(shapes) < count:

@@ -243,6 +243,30 @@ def test_chains_are_exact_on_every_length_and_width(kernel, sweep, rng):
         check_frame(frame, (m, n))
 
 
+@pytest.mark.parametrize("start", ["zero", "add"])
+@pytest.mark.parametrize("kernel", kernels("column"))
+def test_column_is_exact_on_every_length(kernel, start, rng):
+    vl, dtype = kernel["m"], kernel["dtype"]
+    half_a_page = 2048 // np.dtype(dtype).itemsize
+    sizes = [(vectors * vl, k) for vectors in (1, 2, 3, 5) for k in range(20)]
+    for m, k in [*sizes, (3 * vl, half_a_page - 21)]:  # whose rows are as far apart
+        a, _ = surrounded((m, k), dtype, rng)
+        b, _ = surrounded((k, 1), dtype, rng)
+        c, frame = surrounded((m, 1), dtype, rng)
+        residual, _ = surrounded((m, 1), dtype, rng)
+        bias = rng.integers(-9, 9, m).astype(dtype)
+        bounds = np.array([-4, 30], dtype)
+        want = (a.astype(np.int64) @ b.astype(np.int64)) + bias.astype(np.int64)[:, None]
+        for piece, more in ((1 << 30, {}), (7, {"residual": residual, "bounds": bounds})):
+            c[:] = rng.integers(-9, 9, c.shape)
+            expected = want + (c.astype(np.int64) if start == "add" else 0)
+            if more:
+                expected = np.clip(expected + residual.astype(np.int64), -4, 30)
+            _kernels.run_kernel(kernel, a, b, c, start=start, piece=piece, bias_m=bias, **more)
+            np.testing.assert_array_equal(c, expected)
+            check_frame(frame, (m, 1))
+
+
 @pytest.mark.parametrize("kernel", kernels("fold"))
 def test_fold_adds_sixteen_rows_pairwise(kernel, rng):
     dtype = kernel["dtype"]

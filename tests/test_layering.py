@@ -58,7 +58,7 @@ C_EDGES = {
     "turn.h": set(),
     "threads.h": {"c1x1.h"},
     # floor 5: kernels know the contract and each other's words, nothing else
-    "kernels/*": {"c1x1.h", "kernels/*", "epilogues.def"},
+    "kernels/*": {"c1x1.h", "kernels/*", "epilogues.def", "sizes.h"},
     # one element from dtype to dtype, as the stages of floor 4 have it
     "kernels/x86_avx2_convert.c": {"convert.h", "kernels/*"},
     # beside the floors: which kernels exist, which CPU this is

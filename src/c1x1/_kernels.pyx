@@ -60,6 +60,7 @@ cdef extern from "kernels/kernel.h" nogil:
         c1x1_tile_fn small[15][4]
         c1x1_tile_fn chains[4]
         c1x1_tile_fn fold
+        c1x1_tile_fn column
         c1x1_tile_fn pack[12]
         const c1x1_finish_fn *finish
     ctypedef void (*c1x1_convert_fn)(void *to, const void *from_, size_t count) noexcept nogil
@@ -117,6 +118,8 @@ def kernels():
             for m in range(1, C1X1_MAX_DOT + 1):
                 if k.chains[m - 1] != NULL:
                     rows.append(common | {"kind": "chains", "m": m, "n": 1, "is_full": True})
+            if k.column != NULL:
+                rows.append(common | {"kind": "column", "m": k.vl, "n": 1, "is_full": True})
             if k.fold != NULL:
                 rows.append(common | {"kind": "fold", "m": 1, "n": 1, "is_full": True})
             for a, (activation, _) in enumerate(activations()):
@@ -210,6 +213,9 @@ def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, str start="zero"
     elif kernel["kind"] == "dot":
         t.more = c.shape[0] // m - 1
         fn = k.dot[m - 1][n - 1]
+    elif kernel["kind"] == "column":
+        t.more = c.shape[0] // m - 1
+        fn = k.column
     elif kernel["kind"] == "pack":
         fn = k.pack[n - 1]
     elif kernel["kind"] == "chains":

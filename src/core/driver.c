@@ -146,6 +146,8 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
         s.small = plan->takes_bytes
                       ? c1x1_find_bytes(plan->isa)->small[plan->k - 1][p->c_out - 1]
                       : c1x1_find_small(plan->isa, plan->compute)->small[plan->k - 1][p->c_out - 1];
+    const c1x1_kernels *small = c1x1_find_small(plan->isa, plan->compute);
+    if (small && small->column) s.columns = small;
     c1x1_choose_finish(&s);
     if (plan->role == C1X1_SMALL) s.tile_ld = (ptrdiff_t)p->c_out;
     s.tile_plane = (ptrdiff_t)plan->mc * s.tile_ld;

@@ -36,10 +36,27 @@ static c1x1_ahead planes_ahead(const shared *s, const char *panel, size_t channe
     return (c1x1_ahead){bytes > C1X1_LINE ? last - C1X1_LINE : last, channels, step, 1};
 }
 
+/* Of a panel that is a single column all rows from i to `end` but a few; how many. */
+static size_t multiply_column(const worker *w, const block *t, const k_block *q, size_t i,
+                              size_t end, size_t j, const char *panel) {
+    const shared *s = w->s;
+    if (!s->columns || c1x1_columns_at(s, t, j) != 1) return 0;
+    const size_t rows = (end - i) / s->columns->vl * s->columns->vl;
+    if (rows == 0) return 0;
+    c1x1_tile tile = c1x1_tile_at(w, t, q, i, j, panel);
+    tile.more = rows / s->columns->vl - 1;
+    s->columns->column(&tile);
+    if (s->finish && q->is_last && s->plan->is_direct)
+        c1x1_finish_rows(s, t, i, rows, j, 1, tile.c, tile.ldc);
+    return rows;
+}
+
 /* Tiles of at most `mr` rows from row i to row `end` of one panel; of even height, since a tile of one
  * or two rows takes as long as one of four. */
 static void multiply_rows(const worker *w, const block *t, const k_block *q, size_t i, size_t end,
                           size_t mr, size_t j, const char *panel) {
+    i += multiply_column(w, t, q, i, end, j, panel);
+    if (i == end) return;
     const shared *s = w->s;
     const c1x1_plan *plan = s->plan;
     const ptrdiff_t a_step = (ptrdiff_t)s->size * q->a.ld, c_step = (ptrdiff_t)s->size * q->ldc;

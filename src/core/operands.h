@@ -30,6 +30,7 @@ typedef struct {
     const c1x1_plan *plan;
     const c1x1_kernels *kernels;
     c1x1_tile_fn small;
+    const c1x1_kernels *columns; /* whose kernel takes tiles of one column, or NULL */
     c1x1_loader load_x, load_w;
     c1x1_loader copy; /* for a matrix unit that takes operands as they are */
     c1x1_storer store;

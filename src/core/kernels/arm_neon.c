@@ -17,6 +17,7 @@
 #include "dot_real.inc"
 #include "chains_real.inc"
 #include "small_real.inc"
+#include "column_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"
 static const c1x1_kernels arm_neon_float32 = KERNELS(0, 6, 3, 2, 1);
@@ -34,6 +35,7 @@ static const c1x1_kernels arm_neon_float32 = KERNELS(0, 6, 3, 2, 1);
 #include "dot_real.inc"
 #include "chains_real.inc"
 #include "small_real.inc"
+#include "column_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"
 static const c1x1_kernels arm_neon_float64 = KERNELS(0, 3, 1, 1, 0);

@@ -18,7 +18,7 @@
 #define DOT_ENTRY(M, N) .dot[M - 1][N - 1] = NAME(dot_##M##x##N),
 
 #define ORDERED                                                                             \
-    .fold = NAME(fold),                                                                     \
+    .column = NAME(column), .fold = NAME(fold),                                                                     \
     .chains = {NAME(chains_1), NAME(chains_2), NAME(chains_3), NAME(chains_4)},             \
     .pack = {PACKS(PACK_ENTRY)},
 

@@ -127,7 +127,7 @@ TILE_INLINE double arm_neon_fold_f64(const float64x2_t *sums) {
 }
 
 /* VL pixels of K channels to K vectors: the structure loads read VL * K elements. */
-TILE_INLINE void arm_neon_deinterleave4_f32(float32x4_t *x, const float *p, const int step) {
+TILE_INLINE void arm_neon_deinterleave4_f32(float32x4_t *x, const float *p, const ptrdiff_t step) {
     const float32x4_t r0 = vld1q_f32(p), r1 = vld1q_f32(p + step);
     const float32x4_t r2 = vld1q_f32(p + 2 * step), r3 = vld1q_f32(p + 3 * step);
     /* x0 x1 z0 z1, y0 y1 w0 w1, and the same of pixels 2 and 3 */
@@ -141,7 +141,7 @@ TILE_INLINE void arm_neon_deinterleave4_f32(float32x4_t *x, const float *p, cons
     x[3] = vreinterpretq_f32_f64(vtrn2q_f64(yw01, yw23));
 }
 
-TILE_INLINE void arm_neon_deinterleave4_f64(float64x2_t *x, const double *p, const int step) {
+TILE_INLINE void arm_neon_deinterleave4_f64(float64x2_t *x, const double *p, const ptrdiff_t step) {
     const float64x2_t xy0 = vld1q_f64(p), zw0 = vld1q_f64(p + 2);
     const float64x2_t xy1 = vld1q_f64(p + step), zw1 = vld1q_f64(p + step + 2);
     x[0] = vtrn1q_f64(xy0, xy1);

@@ -126,7 +126,7 @@ static inline __attribute__((always_inline)) void x86_avx2_transpose4(__m256 *x)
 }
 
 static inline __attribute__((always_inline)) void
-x86_avx2_deinterleave4_f32(__m256 *x, const float *p, const int step) {
+x86_avx2_deinterleave4_f32(__m256 *x, const float *p, const ptrdiff_t step) {
     for (int i = 0; i < 4; i++) x[i] = x86_avx2_halves(p + i * step, p + (4 + i) * step);
     x86_avx2_transpose4(x);
 }
@@ -185,7 +185,7 @@ x86_avx2_store_halves_f64(double *low, double *high, __m256d v) {
 }
 
 static inline __attribute__((always_inline)) void
-x86_avx2_deinterleave4_f64(__m256d *x, const double *p, const int step) {
+x86_avx2_deinterleave4_f64(__m256d *x, const double *p, const ptrdiff_t step) {
     /* x0 y0 | x2 y2, z0 w0 | z2 w2, x1 y1 | x3 y3, z1 w1 | z3 w3 */
     const __m256d a = x86_avx2_halves_f64(p, p + 2 * step);
     const __m256d b = x86_avx2_halves_f64(p + 2, p + 2 * step + 2);

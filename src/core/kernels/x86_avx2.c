@@ -16,6 +16,7 @@
 #include "dot_real.inc"
 #include "chains_real.inc"
 #include "small_real.inc"
+#include "column_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"
 static const c1x1_kernels x86_avx2_float32 = KERNELS(0, 4, 2, 2, 1);
@@ -33,6 +34,7 @@ static const c1x1_kernels x86_avx2_float32 = KERNELS(0, 4, 2, 2, 1);
 #include "dot_real.inc"
 #include "chains_real.inc"
 #include "small_real.inc"
+#include "column_real.inc"
 #include "act_real.inc"
 #include "finish_real.inc"
 static const c1x1_kernels x86_avx2_float64 = KERNELS(0, 3, 1, 1, 0);
