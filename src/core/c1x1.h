@@ -319,10 +319,10 @@ typedef struct c1x1_plan {
     c1x1_source a, b;
     c1x1_order order;
     c1x1_finisher finisher;
-    int takes_bytes; /* small kernels read and write uint8 themselves */
-    int is_direct;   /* kernels write `out` themselves; else through a tile buffer */
-    int is_gathered; /* a block of pixels spans several axes; else the last axis only */
-    int fetches_x;   /* pixels lie beyond L2 and are read in place: those to come are fetched */
+    int takes_bytes;  /* small kernels read and write uint8 themselves */
+    int is_direct;    /* kernels write `out` themselves; else through a tile buffer */
+    int is_gathered;  /* a block of pixels spans several axes; else the last axis only */
+    int fetches_x;    /* pixels lie beyond L2 and are read in place: those to come are fetched */
     c1x1_sweep sweep; /* of chains */
     int fetches_c;    /* results lie beyond L2: their lines are fetched ahead */
     unsigned mr, nr;  /* the register tile, in elements */
