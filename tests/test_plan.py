@@ -238,9 +238,9 @@ def test_planes_of_one_filter_are_read_in_runs_that_are_worth_it():
     assert not in_runs(200, 199, 33, 1)
     assert in_runs(56, 56, 100, 1)
     assert not in_runs(28, 28, 100, 1)
-    # Kernels of single elements have none, and room for half as many columns.
+    # Kernels of single elements have none.
     scalar = plan([1, 28, 28, 192, 1], "first", machine=MACHINE | {"isa": "scalar"})
-    assert scalar["sweep"] == "quarters"
+    assert scalar["sweep"] == "columns"
 
 
 @needs_x86

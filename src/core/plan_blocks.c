@@ -110,11 +110,16 @@ static void plan_pixels_m(const c1x1_view *v, const c1x1_machine *machine, size_
         plan->nc = even_block(plan->nc, PACKED_WEIGHTS / (plan->kc * v->size + 1), plan->nr);
 }
 
+/* Whether L3 may be trusted to hold the planes of an image. */
+static int are_near(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan) {
+    return plan->k * plan->n * v->size <= REREAD * machine->l2_bytes;
+}
+
 /* Whether planes are few enough to be read by one strip of rows after the other, each along all panels. */
 static int reads_by_strips(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan) {
-    const size_t strips = divide_up(plan->m, plan->mr), bytes = plan->k * plan->n * v->size;
+    const size_t strips = divide_up(plan->m, plan->mr);
     return strips > 1 && plan->k * strips <= STRIP_PLANES &&
-           (plan->k <= STREAMS || bytes <= REREAD * machine->l2_bytes);
+           (plan->k <= STREAMS || are_near(v, machine, plan));
 }
 
 /* Whether planes are read where they lie by every row of tiles: copying them costs more than a few such
@@ -122,13 +127,13 @@ static int reads_by_strips(const c1x1_view *v, const c1x1_machine *machine, cons
  * (c1x1_fetches_pixels), which pays where they are many beside the results; few planes the hardware
  * foresees. */
 static int planes_stay(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan) {
-    const size_t rows = divide_up(plan->m, plan->mr), bytes = plan->k * plan->n * v->size;
-    const int is_near = bytes <= REREAD * machine->l2_bytes;
+    const size_t rows = divide_up(plan->m, plan->mr);
+    const int is_near = are_near(v, machine, plan);
     const int is_aliased = v->problem->x_channel % (ptrdiff_t)(PAGE / 2) == 0;
     if (rows <= 1) return is_near || plan->k <= STREAMS || !is_aliased;
     if (is_aliased && plan->k > WAYS) return 0;
     if (plan->k <= STREAMS && reads_by_strips(v, machine, plan)) return 1;
-    if (bytes <= machine->l2_bytes) return rows <= REREAD_ROWS_IN_L2;
+    if (plan->k * plan->n * v->size <= machine->l2_bytes) return rows <= REREAD_ROWS_IN_L2;
     return rows <= REREAD_ROWS && (is_near || plan->k >= REREAD_SHARE * plan->m);
 }
 
@@ -138,7 +143,6 @@ static int planes_stay(const c1x1_view *v, const c1x1_machine *machine, const c1
  * more than stays in L2; where its sixteen sums are as long, and short, from a few pixels on. */
 static int reads_runs(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan) {
     const size_t bytes = plan->k * plan->n * v->size;
-    if (v->kernels->vl == 1) return 0; /* their lines serve sixteen columns in any order */
     if (plan->m == 1 && plan->k <= RUN_PLANES && plan->k % C1X1_CHAINS == 0)
         return plan->n >= RUN_PIXELS;
     if (plan->k < RUN_PLANES) return 0;
@@ -150,9 +154,11 @@ static int reads_runs(const c1x1_view *v, const c1x1_machine *machine, const c1x
 
 static c1x1_sweep choose_sweep(const c1x1_view *v, const c1x1_machine *machine,
                                const c1x1_plan *plan) {
+    if (v->kernels->vl == 1)
+        return C1X1_COLUMNS; /* a line of them, however many planes there are */
     if (reads_runs(v, machine, plan)) return C1X1_RUNS;
-    const int is_near = plan->k * plan->n * v->size <= REREAD * machine->l2_bytes;
-    return plan->k <= (is_near ? COLUMN_PLANES : FAR_COLUMN_PLANES) ? C1X1_COLUMNS : C1X1_QUARTERS;
+    const size_t most = are_near(v, machine, plan) ? COLUMN_PLANES : FAR_COLUMN_PLANES;
+    return plan->k <= most ? C1X1_COLUMNS : C1X1_QUARTERS;
 }
 
 /* w as the broadcast side. A block of w stays in L2 while panels of pixels pass through L1. */
@@ -233,20 +239,26 @@ static void plan_dot(const c1x1_view *v, size_t per_task, int x_in_place, c1x1_p
 
 /* Whether rows of pixels in place, one after the other in memory, come from beyond L2 and are long enough
  * for a kernel to fetch the next ones while it multiplies. */
-int c1x1_fetches_pixels(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan) {
+static int fetches_rows(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan) {
     const c1x1_problem *p = v->problem;
     const size_t row = plan->k * v->size;
-    if (plan->unit) return 0;
-    if (plan->role == C1X1_PIXELS_N)
-        return plan->b == C1X1_IN_PLACE && plan->chains == 1 &&
-               plan->order == C1X1_PANELS_OUTSIDE &&
-               row * plan->n * plan->outer > REREAD * machine->l2_bytes;
     if (plan->a != C1X1_IN_PLACE || plan->kc < plan->k || p->dims == 0) return 0;
-    if (plan->role != C1X1_PIXELS_M && plan->role != C1X1_DOT) return 0;
     if (row < (plan->role == C1X1_DOT ? FETCHED_DOT : FETCHED_PIXEL)) return 0;
     const ptrdiff_t stride = p->dim[p->dims - 1].x_stride;
     const int is_dense = stride >= (ptrdiff_t)row && stride <= (ptrdiff_t)(row + row / 4);
     return is_dense && row * plan->m * plan->outer > machine->l2_bytes;
+}
+
+/* Likewise planes in place, from memory, that all rows of tiles meet panel by panel. */
+static int fetches_planes(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan) {
+    return plan->b == C1X1_IN_PLACE && plan->chains == 1 && plan->order == C1X1_PANELS_OUTSIDE &&
+           plan->k * v->size * plan->n * plan->outer > REREAD * machine->l2_bytes;
+}
+
+int c1x1_fetches_pixels(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan) {
+    if (plan->unit || plan->role == C1X1_SMALL) return 0;
+    return plan->role == C1X1_PIXELS_N ? fetches_planes(v, machine, plan)
+                                       : fetches_rows(v, machine, plan);
 }
 
 void c1x1_choose_blocks(const c1x1_view *v, const c1x1_machine *machine, size_t per_task,
