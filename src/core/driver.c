@@ -142,11 +142,10 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
     if (plan->wide_bytes > 0)
         s.widen = c1x1_find_store_converter(plan->isa, plan->compute, C1X1_FLOAT64);
     while (1u << s.vl_log2 < kernels->vl) s.vl_log2++;
-    if (plan->role == C1X1_SMALL)
-        s.small = plan->takes_bytes
-                      ? c1x1_find_bytes(plan->isa)->small[plan->k - 1][p->c_out - 1]
-                      : c1x1_find_small(plan->isa, plan->compute)->small[plan->k - 1][p->c_out - 1];
     const c1x1_kernels *small = c1x1_find_small(plan->isa, plan->compute);
+    if (plan->role == C1X1_SMALL)
+        s.small = plan->takes_bytes ? c1x1_find_bytes(plan->isa)->small[plan->k - 1][p->c_out - 1]
+                                    : small->small[plan->k - 1][p->c_out - 1];
     if (small && small->column) s.columns = small;
     c1x1_choose_finish(&s);
     if (plan->role == C1X1_SMALL) s.tile_ld = (ptrdiff_t)p->c_out;

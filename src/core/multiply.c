@@ -55,10 +55,10 @@ static size_t multiply_column(const worker *w, const block *t, const k_block *q,
  * or two rows takes as long as one of four. */
 static void multiply_rows(const worker *w, const block *t, const k_block *q, size_t i, size_t end,
                           size_t mr, size_t j, const char *panel) {
-    i += multiply_column(w, t, q, i, end, j, panel);
-    if (i == end) return;
     const shared *s = w->s;
     const c1x1_plan *plan = s->plan;
+    i += multiply_column(w, t, q, i, end, j, panel);
+    if (i == end) return;
     const ptrdiff_t a_step = (ptrdiff_t)s->size * q->a.ld, c_step = (ptrdiff_t)s->size * q->ldc;
     const size_t tiles = end - i <= mr ? 1 : divide_up(end - i, mr);
     const size_t low = tiles == 1 ? end - i : (end - i) / tiles;
@@ -70,7 +70,7 @@ static void multiply_rows(const worker *w, const block *t, const k_block *q, siz
     const int is_finished = s->finish && q->is_last && plan->is_direct;
     size_t unfinished = 0;          /* rows of sums right above row i */
     size_t wanted = q->ahead.count; /* shared out among the tiles */
-    const size_t share = wanted ? (wanted + tiles - 1) / tiles : 0;
+    const size_t share = divide_up(wanted, tiles);
     tile.ahead = q->ahead;
     tile.ahead.each = larger(divide_up(FETCHED_EVERY * share, larger(q->k, 1)), 1);
     tile.is_ahead_of_b = wanted > 0 && tile.more > 0;

@@ -15,7 +15,7 @@
  * chains c[i, j] = sum over p of a[i, p] * b[p, j], then bias_m      k >= 16, few rows of c
  *        as dot, with vectors along j; n is at most c1x1_chain_columns.
  *
- * column as a tile of vl rows, n = 1, with `more` such below it
+ * column as a tile of vl rows, n = 1, with `more` such below it; never CONTINUE
  *
  * small  c[p * N + o] = sum over i < K of b[p * K + i] * a[o, i], then bias_m[o]      p < n
  *        pixels whose few channels lie side by side on both sides; K and N are constants. One chain
@@ -146,7 +146,7 @@ typedef struct {
     c1x1_tile_fn small[C1X1_MAX_SMALL_IN][C1X1_MAX_SMALL]; /* [K - 1][N - 1], or all NULL */
     c1x1_tile_fn chains[C1X1_MAX_DOT];                     /* [m - 1], or all NULL */
     c1x1_tile_fn fold;
-    c1x1_tile_fn column;            /* or NULL */
+    c1x1_tile_fn column;            /* or NULL; only beside small ones */
     c1x1_tile_fn pack[C1X1_MAX_NV]; /* [nv - 1] */
     const c1x1_finish_fn *finish;   /* [activation]; integers have the identity alone */
 } c1x1_kernels;
