@@ -40,7 +40,7 @@ enum { TRANSPOSED = 8 };
                 const char *from = source + (ptrdiff_t)r * rs;                               \
                 T *to = packed + (ptrdiff_t)r * ld;                                          \
                 size_t c = 0;                                                                \
-                if (C1X1_IS_SAME(type, T)) { /* nothing to convert */          \
+                if (C1X1_IS_SAME(type, T)) { /* nothing to convert */                        \
                     memcpy(to, from, cols * sizeof(T));                                      \
                     continue;                                                                \
                 }                                                                            \
@@ -50,7 +50,7 @@ enum { TRANSPOSED = 8 };
                 }                                                                            \
                 for (; c < cols; c++) to[c] = FETCH(NAME, type, T, from + c * sizeof(type)); \
             }                                                                                \
-        } else if (rs == size && cs == (ptrdiff_t)rows * size && rows >= 2 && rows <= 4) {              \
+        } else if (rs == size && cs == (ptrdiff_t)rows * size && rows >= 2 && rows <= 4) {   \
             if (rows == 2) {                                                                 \
                 DEINTERLEAVE(NAME, type, T, 2)                                               \
             } else if (rows == 3) {                                                          \
@@ -58,7 +58,7 @@ enum { TRANSPOSED = 8 };
             } else {                                                                         \
                 DEINTERLEAVE(NAME, type, T, 4)                                               \
             }                                                                                \
-        } else if (rs == size && C1X1_IS_TURNED(type, T)) {                                   \
+        } else if (rs == size && C1X1_IS_TURNED(type, T)) {                                  \
             c1x1_turn(packed_, ld * size, source, cs, rows, cols);                           \
         } else if (rs == size) {                                                             \
             size_t c = 0;                                                                    \
