@@ -1,3 +1,7 @@
+#!/usr/bin/env python3
+# /// script
+# dependencies = ["nox>=2025.10.14"]
+# ///
 """The long checks, each by one command: `nox -s soak`. What they found: docs/reliability.md.
 
 A session installs what it needs: Python packages into its own environment and, as root on Debian or
@@ -12,8 +16,8 @@ from pathlib import Path
 
 import nox
 
+nox.needs_version = ">=2025.10.14"
 nox.options.default_venv_backend = "venv"
-nox.options.sessions = ["lint", "tests"]
 
 ROOT = Path(__file__).resolve().parent
 UNDEFINED = "-fsanitize=address,undefined,float-cast-overflow"
@@ -81,7 +85,7 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def oracles(session: nox.Session) -> None:
     """Against implementations by others; tests/test_oracles.py says which could not be had."""
     session.install(".[test,oracles]", env={"PIP_PREFER_BINARY": "1"})
@@ -91,7 +95,7 @@ def oracles(session: nox.Session) -> None:
 # ---- sanitizers and emulators --------------------------------------------------------------------
 
 
-@nox.session
+@nox.session(default=False)
 @nox.parametrize("compiler", ["clang", "gcc"])
 def asan(session: nox.Session, compiler: str) -> None:
     """AddressSanitizer with leaks, and UndefinedBehaviorSanitizer, on the C core; with gcc on the
@@ -106,7 +110,7 @@ def asan(session: nox.Session, compiler: str) -> None:
         session.run(built(session, "check", *flags), external=True)
 
 
-@nox.session
+@nox.session(default=False)
 def tsan(session: nox.Session) -> None:
     """ThreadSanitizer; POSIX threads alone share memory here, so no OpenMP runtime is watched."""
     system(session, clang="clang")
@@ -114,7 +118,7 @@ def tsan(session: nox.Session) -> None:
     driven(session, path, 2000, TSAN_OPTIONS="halt_on_error=1:die_after_fork=0")
 
 
-@nox.session
+@nox.session(default=False)
 def msan(session: nox.Session) -> None:
     """MemorySanitizer: no result, no jump and no address comes from memory that nobody set."""
     system(session, clang="clang")
@@ -122,7 +126,7 @@ def msan(session: nox.Session) -> None:
     driven(session, built(session, "drive", *flags, compiler="clang"), 2000, "--malloc")
 
 
-@nox.session
+@nox.session(default=False)
 def valgrind(session: nox.Session) -> None:
     """memcheck, on what it knows of this CPU: AVX2 at most."""
     system(session, valgrind="valgrind", gcc="gcc")
@@ -135,7 +139,7 @@ def valgrind(session: nox.Session) -> None:
         session.run(*command, "--problems", problems, *more, external=True)
 
 
-@nox.session
+@nox.session(default=False)
 def aarch64(session: nox.Session) -> None:
     """The wheel for 64-bit ARM, cross-compiled, and the Python tests on it, all emulated."""
     system(
@@ -149,7 +153,7 @@ def aarch64(session: nox.Session) -> None:
     session.run("python", "tools/aarch64.py", session.create_tmp(), *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def coverage(session: nox.Session) -> None:
     """Which branches of the core the C programs and the Python suite take."""
     system(session, gcc="gcc")
@@ -160,7 +164,7 @@ def coverage(session: nox.Session) -> None:
 # ---- long ones -----------------------------------------------------------------------------------
 
 
-@nox.session
+@nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
     """100,000 random problems for each instruction set in C, and as many through Python."""
     system(session, gcc="gcc")
@@ -173,7 +177,7 @@ def fuzz(session: nox.Session) -> None:
     session.run("pytest", *special, env={"C1X1_EXAMPLES": "10000"})
 
 
-@nox.session
+@nox.session(default=False)
 def processes(session: nox.Session) -> None:
     """Forks, pools of others, sandboxes, memory, other CPUs: all of them, and not a choice."""
     system(session, qemu_x86_64_static="qemu-user-static")
@@ -186,15 +190,19 @@ def processes(session: nox.Session) -> None:
     session.run("pytest", "--parallel-threads=8", "-k", "test_layouts or test_equals_conv", *shared)
 
 
-@nox.session
+@nox.session(default=False)
 def mutants(session: nox.Session) -> None:
     """200 small changes to the core, of which the C programs must notice at least 95 in 100."""
     system(session, gcc="gcc")
     session.run("python", "tools/mutants.py", session.create_tmp(), *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def soak(session: nox.Session) -> None:
     """Mixed work from many threads and processes for 30 minutes, or for those given."""
     session.install(".", "psutil")
     session.run("python", "tools/soak.py", *(session.posargs or ["30"]))
+
+
+if __name__ == "__main__":
+    nox.main()
