@@ -80,6 +80,29 @@ def test_same_bits_everywhere(c_in, c_out, dtype, rng):
     assert len(digests) == 1
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(("c_in", "c_out"), [(64, 1), (40, 3), (12, 4), (32, 16)])
+def test_same_bits_wherever_planes_begin(isa, c_in, c_out, dtype, rng):
+    """Large ones are read from a cache line on, and what is before it first."""
+    size = np.dtype(dtype).itemsize
+    pixels = (400 << 10) // (c_in * size) // 16 * 16
+    w = rng.standard_normal((c_out, c_in)).astype(dtype)
+    values = rng.standard_normal((3, c_in, pixels)).astype(dtype)
+    memory = np.empty(values.size + 32, dtype)
+    results = []
+    for first in (0, 1, 3, 64 // size - 1):
+        first -= memory.ctypes.data % 64 // size
+        x = memory[first + 16 :][: values.size].reshape(values.shape)
+        x[...] = values
+        for threads in (1, 2):
+            results.append(c1x1.conv(x, w, layout="NCW", threads=threads, reproducible=True))
+    for y in results[1:]:
+        np.testing.assert_array_equal(y, results[0])
+    sums = np.einsum("oi,nip->nop", w.astype("f8"), values.astype("f8"))
+    bound = c_in * np.finfo(dtype).eps * np.einsum("oi,nip->nop", abs(w), abs(values)) + 1e-300
+    assert np.all(abs(results[0] - sums) <= bound)
+
+
 @pytest.mark.parametrize(("c_in", "c_out"), CHANNELS)
 def test_the_order_is_the_documented_one(isa, c_in, c_out, rng):
     """Rounding by rounding, with a fused multiply-add emulated in extended precision.

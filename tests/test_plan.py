@@ -22,9 +22,17 @@ ISAS = list(dict.fromkeys(name for name, _, _ in _core.isas()))
 needs_x86 = pytest.mark.skipif("x86_avx2" not in ISAS, reason="a build for x86-64")
 
 
-def plan(shape, layout="last", machine=MACHINE, dtype=np.float32, **keywords):
+def empty(shape, dtype, beyond):
+    """An array that begins so many bytes beyond a cache line, which a plan may take into account."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.empty(size + 128, np.uint8)
+    first = -memory.ctypes.data % 64 + beyond
+    return memory[first : first + size].view(dtype).reshape(shape)
+
+
+def plan(shape, layout="last", machine=MACHINE, dtype=np.float32, beyond=0, **keywords):
     n, h, w, c_in, c_out = shape
-    x = np.empty((n, h, w, c_in) if layout == "last" else (n, c_in, h, w), dtype)
+    x = empty((n, h, w, c_in) if layout == "last" else (n, c_in, h, w), dtype, beyond)
     weights = np.empty((c_in, c_out) if layout == "last" else (c_out, c_in), dtype)
     return _api.plan(
         x, weights, layout="NHWC" if layout == "last" else "NCHW", machine=machine, **keywords
@@ -43,7 +51,8 @@ def test_plan_is_sound(name, threads, layout, isa):
     n, h, w, c_in, c_out = SHAPES[name]
     assert p["outer"] * p["m"] * p["n"] == n * h * w * c_out
     assert p["k"] == c_in
-    assert p["outer"] * -(-p["m"] // p["mc"]) * -(-p["n"] // p["nc"]) == p["blocks"]
+    n_blocks = -(-p["n"] // p["nc"])
+    assert p["outer"] * -(-p["m"] // p["mc"]) * n_blocks == p["blocks"]
     assert -(-p["blocks"] // p["grain"]) == p["tasks"]
     assert 1 <= p["threads"] <= min(threads, p["tasks"])
     assert p["mc"] == p["m"] or p["mc"] % p["mr"] == 0
@@ -208,6 +217,27 @@ def test_results_of_many_planes_are_written_along_memory():
     assert order(28, 28, 1024, 64) == panels
     assert order(32, 32, 192, 64) == strips  # lines that share sets of L2
     assert plan([1, 28, 28, 1024, 512], "first")["a"] == "in_place"
+
+
+@needs_x86
+def test_planes_in_place_are_read_line_by_line():
+    """NumPy's arrays begin where malloc lets them: a first block ends at the first line."""
+
+    def head(*shape, beyond=16, **keywords):
+        p = plan([*shape], "first", beyond=beyond, **keywords)
+        before = int(p["head"] > 0)
+        assert p["blocks"] == p["outer"] * (before - (p["head"] - p["n"]) // p["nc"])
+        return p["head"]
+
+    assert head(1, 112, 112, 64, 2) == 12
+    assert head(1, 112, 112, 32, 16, beyond=60) == 1
+    assert head(1, 112, 112, 64, 2, dtype=np.float64, beyond=8) == 7
+    assert head(8, 112, 112, 32, 5) == 12
+    assert head(1, 112, 112, 64, 2, beyond=0) == 0
+    assert head(1, 28, 28, 64, 2) == 0  # too little to gain
+    assert head(1, 111, 111, 64, 2) == 0  # every plane begins elsewhere
+    assert head(1, 112, 112, 64, 64) == 0  # packed
+    assert head(1, 112, 112, 64, 2, machine=MACHINE | {"isa": "scalar"}) == 0
 
 
 @needs_x86

@@ -46,7 +46,7 @@ cdef extern from "c1x1.h" nogil:
         const c1x1_isa *unit
         unsigned a_pieces, b_pieces, factor
         int unit_kind, reads_x, a_offset
-        size_t m, n, k, mc, nc, kc, matrix_kc, piece, outer, m_blocks, n_blocks, grain
+        size_t m, n, k, mc, nc, kc, head, matrix_kc, piece, outer, m_blocks, n_blocks, grain
         int threads
     ctypedef struct c1x1_span:
         pass
@@ -259,7 +259,7 @@ cdef dict describe_plan(c1x1_problem *problem, object machine, int threads):
         "unit": None if plan.unit == NULL else plan.unit.name.decode(),
         "a_pieces": plan.a_pieces, "b_pieces": plan.b_pieces, "matrix_kc": plan.matrix_kc,
         "unit_kind": plan.unit_kind, "reads_x": bool(plan.reads_x), "a_offset": plan.a_offset,
-        "mc": plan.mc, "nc": plan.nc, "kc": plan.kc, "piece": plan.piece,
+        "mc": plan.mc, "nc": plan.nc, "kc": plan.kc, "head": plan.head, "piece": plan.piece,
         "outer": plan.outer, "grain": plan.grain,
         "blocks": c1x1_plan_blocks(&plan),
         "tasks": c1x1_plan_tasks(&plan),

@@ -338,6 +338,7 @@ typedef struct c1x1_plan {
     unsigned factor; /* channels in an element of an operand */
     size_t m, n, k;  /* of one outer step; k in elements */
     size_t mc, nc, kc;
+    size_t head;                      /* of n, a block before the others; or 0 */
     size_t matrix_kc;                 /* of k, that the matrix unit takes at once */
     size_t piece;                     /* of k, summed from zero: a function of k alone */
     int sums_wait;                    /* sixteen sums of each result, for further blocks of k */

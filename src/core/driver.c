@@ -26,14 +26,18 @@ static block find_block(const shared *s, size_t index) {
     const size_t m_index = index % plan->m_blocks;
     const size_t n_index = index / plan->m_blocks % plan->n_blocks;
     block t = {.m0 = m_index * plan->mc,
-               .n0 = n_index * plan->nc,
                .pixels = p->x,
                .w = p->w,
                .bias = s->finish ? NULL : p->bias, /* the epilogue adds it */
                .out = p->out,
                .residual = p->epilogue.residual};
     t.m = smaller(plan->mc, plan->m - t.m0);
-    t.n = smaller(plan->nc, plan->n - t.n0);
+    if (plan->head > 0 && n_index == 0) {
+        t.n = plan->head;
+    } else {
+        t.n0 = plan->head + (n_index - (plan->head > 0)) * plan->nc;
+        t.n = smaller(plan->nc, plan->n - t.n0);
+    }
     const size_t outer = index / (plan->m_blocks * plan->n_blocks);
     const place at = c1x1_place_of(p, plan->is_gathered ? 0 : p->dims - 1, outer);
     const ptrdiff_t group = (ptrdiff_t)at.rounds;

@@ -47,7 +47,7 @@ static void split_channels(const c1x1_view *v, c1x1_plan *plan) {
 
 static void count_blocks(c1x1_plan *plan) {
     plan->m_blocks = divide_up(plan->m, plan->mc);
-    plan->n_blocks = divide_up(plan->n, plan->nc);
+    plan->n_blocks = (plan->head > 0) + divide_up(plan->n - plan->head, plan->nc);
 }
 
 /* Small blocks are taken several at a time, as long as every thread gets some tasks. */

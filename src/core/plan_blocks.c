@@ -15,6 +15,7 @@ static const size_t COLUMN_PLANES = 32;     /* that few filters read all at once
 static const size_t FAR_COLUMN_PLANES = 20; /* the same, from memory */
 static const size_t RUN_PLANES = 64;  /* that few filters read a few at a time (decision 0010) */
 static const size_t RUN_PIXELS = 256; /* of one filter (decision 0016) */
+static const size_t HEADED = 9;       /* times L1: planes in place that a block lines up */
 static const size_t PANEL_K = 192;    /* from here on planes are packed a panel at a time */
 static const size_t LONG_K = 1024;    /* of sixteen chains: k is blocked above this */
 static const size_t SPLIT_K = 512;    /* into blocks of at most this */
@@ -161,6 +162,19 @@ static c1x1_sweep choose_sweep(const c1x1_view *v, const c1x1_machine *machine,
     return plan->k <= most ? C1X1_COLUMNS : C1X1_QUARTERS;
 }
 
+/* Pixels before the first that begins a line in each plane in place: vectors of those that follow never
+ * straddle two. */
+static size_t choose_head(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan) {
+    const c1x1_problem *p = v->problem;
+    if (plan->b != C1X1_IN_PLACE || v->kernels->vl == 1) return 0;
+    if (plan->k * plan->n * v->size < HEADED * machine->l1_bytes) return 0;
+    ptrdiff_t strides = p->x_channel | (p->groups > 1 ? p->x_group : 0);
+    for (int d = 0; d < p->dims - 1; d++) strides |= p->dim[d].x_stride;
+    const size_t beyond = (uintptr_t)p->x % C1X1_LINE;
+    if (strides % C1X1_LINE != 0 || beyond == 0) return 0;
+    return (C1X1_LINE - beyond) / v->size;
+}
+
 /* w as the broadcast side. A block of w stays in L2 while panels of pixels pass through L1. */
 static void plan_pixels_n(const c1x1_view *v, const c1x1_machine *machine, size_t per_task,
                           int x_in_place, c1x1_plan *plan) {
@@ -210,6 +224,7 @@ static void plan_pixels_n(const c1x1_view *v, const c1x1_machine *machine, size_
             nc = smaller(nc, larger(pixels_within(machine->l1_bytes / 3, plan->mc * v->size), 64));
     }
     plan->nc = even_block(plan->n, nc, plan->nr);
+    plan->head = choose_head(v, machine, plan);
 }
 
 static void plan_small(const c1x1_view *v, const c1x1_machine *machine, size_t per_task,

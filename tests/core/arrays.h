@@ -225,14 +225,17 @@ static inline size_t lay_out_dense(array *a) {
     return extent;
 }
 
-/* Memory of exactly so many bytes, full of poison, at either end of the room. */
+/* Memory of exactly so many bytes, full of poison, at either end of the room or beyond its first line. */
 static inline void place_array(rng *r, array *a, room *where, size_t bytes) {
     if (!where->begin) {
         a->memory = malloc(bytes ? bytes : 1);
         if (!a->memory) abort();
     } else {
+        const size_t size = c1x1_dtype_size(a->dtype);
         if (bytes > ROOM_BYTES) abort();
         a->memory = chance(r, 50) ? where->begin : where->end - bytes;
+        if (chance(r, 20) && bytes + C1X1_LINE <= ROOM_BYTES)
+            a->memory = where->begin + size * below(r, C1X1_LINE / size);
     }
     a->bytes = bytes;
     a->first = a->memory + a->offset;

@@ -198,6 +198,11 @@ static inline void draw_sizes(trial *t, layer *l) {
         t->x.axes = 1;
         l->groups = PICK(r, 1, 1, 2);
         t->is_bare = chance(r, 40);
+    } else if (!t->is_chain && kind >= 84 && kind < 87) { /* planes that begin alike */
+        t->layout = CHANNELS_FIRST;
+        t->x.axes = 1 + (int)below(r, 2);
+        t->x.size[0] = t->x.axes > 1 ? 1 + below(r, 3) : 1;
+        t->x.size[t->x.axes - 1] = 16 * (1 + below(r, 30));
     } else if (!t->is_chain && kind >= 87) { /* longer rows than are widened at a time */
         t->x.axes = 1;
         t->x.size[0] = 2000 + below(r, 2500);
