@@ -94,8 +94,9 @@ def test_same_bits_wherever_planes_begin(isa, c_in, c_out, dtype, rng):
         first -= memory.ctypes.data % 64 // size
         x = memory[first + 16 :][: values.size].reshape(values.shape)
         x[...] = values
-        for threads in (1, 2):
-            results.append(c1x1.conv(x, w, layout="NCW", threads=threads, reproducible=True))
+        results += [
+            c1x1.conv(x, w, layout="NCW", threads=threads, reproducible=True) for threads in (1, 2)
+        ]
     for y in results[1:]:
         np.testing.assert_array_equal(y, results[0])
     sums = np.einsum("oi,nip->nop", w.astype("f8"), values.astype("f8"))

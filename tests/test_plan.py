@@ -23,7 +23,7 @@ needs_x86 = pytest.mark.skipif("x86_avx2" not in ISAS, reason="a build for x86-6
 
 
 def empty(shape, dtype, beyond):
-    """An array that begins so many bytes beyond a cache line, which a plan may take into account."""
+    """An array that begins so many bytes beyond a cache line: a plan may look at that."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     memory = np.empty(size + 128, np.uint8)
     first = -memory.ctypes.data % 64 + beyond
