@@ -48,11 +48,12 @@ FILES = {
     "chain.c": "chain.c",
 }
 # What is fetched before it is read, how much at a time, from where on another way is faster, when a
-# call pauses, what keeps threads out of each other's lines, and what is packed, noted or computed
-# again where it need not be.
+# call pauses, what keeps threads out of each other's lines, what is packed, noted or computed
+# again where it need not be, and in which order axes are walked.
 SPEED = re.compile(
     r"ahead|AHEAD|prefetch|fetch|strip|STRIP|FINISHED_ROWS|SHORTEST_CONVERTED|deadline|is_late|grain"
     r"|spaced|DOT_BYTES|in_l1|together|wanted|w->held_\w+ = |forget_ranges\(q\)|panels_alike"
+    r"|s / 2 \+ x / 2|outer_first"
 )
 EDITS = [
     (r" < ", " <= "), (r" <= ", " < "), (r" > ", " >= "), (r" >= ", " > "), (r" == ", " != "),
@@ -73,6 +74,7 @@ COMMANDS = [
     ["--isa", "emulated_amx", "--problems", "2000"],
     ["--isa", "emulated_vnni", "--problems", "500"],
     ["--isa", "scalar", "--problems", "150", "--starve"],
+    ["--isa", "emulated_amx", "--problems", "100", "--starve"],
     ["--isa", "x86_avx2", "--problems", "400", "--callers", "4"],
 ]
 PATIENCE = 240  # seconds; an endless loop is a kill, a busy machine is not

@@ -168,7 +168,7 @@ static c1x1_status run_problem(const trial *t, const setting *s, int is_packed) 
     if (p.overlap != (t->is_in_place ? C1X1_SAME_PIXELS : C1X1_APART)) abort();
     c1x1_status status = c1x1_problem_normalise(&p);
     if (status == C1X1_OK && is_packed) {
-        status = c1x1_pack_weights(&p, &s->machine, 0, &weights);
+        status = c1x1_pack_weights(&p, &s->machine, t->is_planar, &weights);
         p.packed = &weights;
     }
     if (status == C1X1_OK) status = c1x1_make_plan(&p, &s->machine, s->threads, &plan);
@@ -342,24 +342,28 @@ static unsigned long faults_of_sizes(void) {
     faults += both.begin != (uintptr_t)(memory + 24) || both.end != (uintptr_t)(memory + 40);
     /* Pixels, channels and strides whose products leave 63 bits. */
     const struct {
-        size_t size, c_in, c_out;
+        size_t size, groups, c_in, c_out;
         ptrdiff_t x_stride, out_stride;
         c1x1_status want;
     } cases[] = {
-        {4, 2, 2, 8, 8, C1X1_OK},
-        {(size_t)1 << 60, 0, 0, 0, 0, C1X1_OK},
-        {(size_t)1 << 62, 1, 2, 0, 8, C1X1_TOO_LARGE},
-        {(size_t)1 << 33, 1, 1, PTRDIFF_MAX / 4, 4, C1X1_TOO_LARGE},
-        {(size_t)1 << 33, 1, 1, 0, PTRDIFF_MAX / 4, C1X1_TOO_LARGE},
-        {3, 1, 1, PTRDIFF_MIN, 4, C1X1_TOO_LARGE},
-        {3, 1, 1, PTRDIFF_MAX, 4, C1X1_TOO_LARGE},
-        {3, (size_t)1 << 62, 1, 0, 4, C1X1_TOO_LARGE},
-        {3, 1, (size_t)1 << 61, 4, 4, C1X1_TOO_LARGE},
-        {3, 2, 2, 8, 4, C1X1_OUT_REPEATS},
-        {3, 2, 2, 8, 0, C1X1_OUT_REPEATS},
+        {4, 1, 2, 2, 8, 8, C1X1_OK},
+        {(size_t)1 << 60, 1, 0, 0, 0, 0, C1X1_OK},
+        {(size_t)1 << 62, 1, 1, 2, 0, 8, C1X1_TOO_LARGE},
+        {(size_t)1 << 33, 1, 1, 1, PTRDIFF_MAX / 4, 4, C1X1_TOO_LARGE},
+        {(size_t)1 << 33, 1, 1, 1, 0, PTRDIFF_MAX / 4, C1X1_TOO_LARGE},
+        {3, 1, 1, 1, PTRDIFF_MIN, 4, C1X1_TOO_LARGE},
+        {3, 1, 1, 1, PTRDIFF_MAX, 4, C1X1_TOO_LARGE},
+        {3, 1, (size_t)1 << 62, 1, 0, 4, C1X1_TOO_LARGE},
+        {3, 1, 1, (size_t)1 << 61, 4, 4, C1X1_TOO_LARGE},
+        {(size_t)1 << 61, 1, 1, 1, 0, 0, C1X1_TOO_LARGE},
+        {0, (size_t)1 << 33, (size_t)1 << 33, 1, 4, 4, C1X1_TOO_LARGE},
+        {0, (size_t)1 << 33, 1, (size_t)1 << 33, 4, 4, C1X1_TOO_LARGE},
+        {3, 1, 2, 2, 8, 4, C1X1_OUT_REPEATS},
+        {3, 1, 2, 2, 8, 0, C1X1_OUT_REPEATS},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        c1x1_problem p = {.x = memory, .w = memory, .out = memory, .groups = 1, .dims = 1};
+        c1x1_problem p = {.x = memory, .w = memory, .out = memory, .dims = 1};
+        p.groups = cases[i].groups;
         p.compute = C1X1_COMPUTE_FLOAT32;
         p.x_dtype = p.w_dtype = p.out_dtype = C1X1_FLOAT32;
         p.c_in = cases[i].c_in;
@@ -416,7 +420,8 @@ static unsigned long faults_of_overlap(void) {
     return faults;
 }
 
-/* Pixels of two axes whose number leaves 63 bits, though each axis alone does not. */
+/* Pixels of two axes whose number leaves 63 bits, though each axis alone does not; as many axes as there may
+ * be. */
 static unsigned long faults_of_axes(void) {
     static char memory[8];
     unsigned long faults = 0;
@@ -429,6 +434,14 @@ static unsigned long faults_of_axes(void) {
         p.dim[!first] = (c1x1_dim){8, 0, 0, 0};
         faults += c1x1_problem_normalise(&p) != C1X1_TOO_LARGE;
     }
+    c1x1_problem many = {.x = memory, .w = memory, .out = memory + 4, .groups = 1};
+    many.compute = C1X1_COMPUTE_FLOAT32;
+    many.x_dtype = many.w_dtype = many.out_dtype = C1X1_FLOAT32;
+    many.c_in = many.c_out = 1;
+    while (many.dims < C1X1_MAX_DIMS) many.dim[many.dims++] = (c1x1_dim){1, 1, 1, 0};
+    c1x1_problem_find_overlap(&many);
+    faults += many.overlap != C1X1_APART;
+    faults += c1x1_problem_normalise(&many) != C1X1_OK || many.dims != 0;
     if (faults) printf("FAILED %lu cases of axes\n", faults);
     return faults;
 }
