@@ -193,9 +193,9 @@ BAD = [
         "layer 1 has layout 'CHW' but layer 0 has None",
     ),
     (
-        lambda: c1x1.Chain([c1x1.Pointwise(np.eye(2)), c1x1.Pointwise(np.eye(3))])(np.ones((4, 2))),
+        lambda: c1x1.Chain([c1x1.Pointwise(np.eye(2)), c1x1.Pointwise(np.eye(3))]),
         ValueError,
-        "does not fit",
+        "layer 1 takes 3 channels but layer 0 gives 2",
     ),
     (
         lambda: c1x1.Chain([c1x1.Pointwise(np.eye(2))])(np.ones((5, 4, 3))),

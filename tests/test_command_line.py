@@ -44,6 +44,30 @@ def test_info_as_json_and_as_text(tmp_path):
     text = run("info", cwd=tmp_path)
     assert text.returncode == 0
     assert facts["version"] in text.stdout and facts["isa_why"] in text.stdout
+    for isa in facts["isas"]:
+        assert f"  {isa['name']} " in text.stdout
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX: a shell")
+def test_a_reader_that_goes_away_is_no_error(tmp_path):
+    done = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m c1x1 bench --list | sleep 0; exit 0"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not done.stderr
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as closed:
+        gone = subprocess.run(
+            [sys.executable, "-m", "c1x1", "info"],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert gone.returncode == 141 and not gone.stderr
 
 
 def test_usage_error_and_help(tmp_path):

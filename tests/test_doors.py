@@ -1041,7 +1041,7 @@ def test_quantize_refusals():
             q(step, 0)
     with refuses(ValueError, "x_scale has shape (3,); expected a scalar"):
         q(np.ones(3), 0)
-    with refuses(ValueError, "x_zero_point is 0.5; expected an integer that int32 holds"):
+    with refuses(ValueError, "x_zero_point is 0.5; expected an integer that int8 or uint8 holds"):
         q(0.1, 0.5)
     with refuses(ValueError, "w_scale has shape (3,); expected (4,), one value per output channel"):
         q(0.1, 0, np.ones(3))

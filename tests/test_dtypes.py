@@ -139,6 +139,42 @@ def test_uint64_sums_wrap_as_in_numpy():
     np.testing.assert_array_equal(c1x1.conv(x, w), x @ w)
 
 
+def test_uint64_stays_unsigned_in_results_of_other_dtypes(isa):
+    """Sums that only uint64 holds are made in float64 where something else is made of them."""
+    x, w = np.array([[2**63], [2**64 - 1], [3]], np.uint64), np.ones((1, 1), np.uint64)
+    values = x.astype(np.float64)
+    for layer in (c1x1.Pointwise(w), c1x1.Pointwise(w.astype(np.uint8))):
+        out = np.empty((3, 1), np.float32)
+        np.testing.assert_array_equal(layer(x, out=out), values.astype(np.float32))
+    np.testing.assert_array_equal(c1x1.conv(x, w, dtype=np.float64), values)
+    np.testing.assert_array_equal(c1x1.conv(x, w, activation=("clip", 0, 100)), [[100], [100], [3]])
+    np.testing.assert_array_equal(c1x1.conv(x, w, activation="relu")[0], 2**63)
+    np.testing.assert_array_equal(c1x1.conv(x, w, scale=0.5)[0], 2**62)
+    np.testing.assert_array_equal(c1x1.conv(x, w, dtype=np.uint8), [[255], [255], [3]])
+    np.testing.assert_array_equal(c1x1.conv(x, w, dtype=np.int64)[0], 2**63 - 1)
+    large = np.array([[2**64 - 1]], np.uint64)
+    np.testing.assert_array_equal(
+        c1x1.conv(np.int64([[2], [-2]]), large), [[2**63 - 1], [-(2**63)]]
+    )
+    exact = np.int64([[2**60 + 1]])
+    np.testing.assert_array_equal(c1x1.conv(exact, np.uint64([[3]])), 3 * exact)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int32, np.int64])
+@pytest.mark.parametrize("c_out", [1, 3, 9])
+def test_negative_sums_saturate_to_zero_in_unsigned_results(dtype, c_out, isa):
+    x = np.full((5, 7, 2), -1, dtype)
+    x[0] = 2
+    w = np.full((2, c_out), 3, dtype)
+    for unsigned in (np.uint8, np.uint16, np.uint32, np.uint64):
+        want = np.maximum(x @ w, 0)
+        np.testing.assert_array_equal(c1x1.conv(x, w, dtype=unsigned), want)
+        first = np.moveaxis(x, -1, 0).copy()
+        np.testing.assert_array_equal(
+            c1x1.conv(first, w.T, layout="CHW", dtype=unsigned), np.moveaxis(want, -1, 0)
+        )
+
+
 def test_float16_loads_and_stores_every_value():
     """Through a filter of 1: what comes in must go out."""
     x = np.arange(1 << 16, dtype=np.uint16).view(np.float16).reshape(-1, 1)

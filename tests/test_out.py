@@ -136,3 +136,19 @@ def test_out_is_untouched_after_an_error(layout):
         with pytest.raises((ValueError, TypeError)):
             bad()
         assert (out == 77).all()
+
+
+@pytest.mark.parametrize("dtype", [np.complex64, np.complex128, ">c8"])
+def test_real_results_go_to_a_complex_out_as_numpy_casts_them(dtype):
+    x, w = np.ones((5, 6, 7), np.float32), np.ones((7, 4), np.float32)
+    for call in (lambda out: c1x1.conv(x, w, out=out), lambda out: c1x1.Pointwise(w)(x, out=out)):
+        out = np.full((5, 6, 4), 9j, dtype)
+        assert call(out) is out
+        np.testing.assert_array_equal(out, np.full((5, 6, 4), 7))
+
+
+@pytest.mark.parametrize("stride", [5, 6, 2**31, 2**62, 2**63 - 4, 2**63 - 1, 2**63, 2**70])
+def test_a_stride_beyond_the_image_takes_its_first_pixel(stride):
+    x, w = np.arange(210, dtype=np.float32).reshape(5, 6, 7), np.ones((7, 4), np.float32)
+    want = x[:: min(stride, 2**63 - 1), :: min(stride, 2**63 - 1)] @ w
+    np.testing.assert_array_equal(c1x1.conv(x, w, stride=stride), want)

@@ -111,6 +111,39 @@ def everything():
     return layer, np.arange(10 * 4 * 7, dtype=np.uint8).reshape(10, 4, 7)
 
 
+class Named(c1x1.Pointwise):
+    """A user's own class, with an attribute."""
+
+    name = "none"
+
+
+def test_pickles_of_subclasses_keep_class_and_attributes():
+    layer = Named(np.ones((7, 4)))
+    layer.name = "first"
+    again = pickle.loads(pickle.dumps(layer))
+    assert type(again) is Named
+    assert again.name == "first"
+    np.testing.assert_array_equal(again.weight, layer.weight)
+
+
+def test_nobody_makes_its_arrays_writable():
+    layer = c1x1.Pointwise(
+        np.ones((7, 4)), np.ones(4), scale=np.ones(4), lut=np.ones(256),
+        activation=("prelu", np.ones(4)),
+    )  # fmt: skip
+    for a in (layer.weight, layer.bias, layer.scale, layer.lut, layer.activation[1]):
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            a.flags.writeable = True
+
+
+def test_a_real_layer_gives_complex_results_of_complex_images():
+    x = np.array([[1 + 2j, 3]], np.complex64)
+    layer = c1x1.Pointwise(np.ones((2, 1), np.float32), dtype=np.complex128)
+    y = layer(x)
+    assert y.dtype == np.complex128
+    assert y.item() == 4 + 2j
+
+
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_pickle_holds_every_keyword(protocol):
     layer, x = everything()

@@ -26,6 +26,17 @@ def python(code, timeout=600, **env):
     return done.stdout
 
 
+@pytest.mark.parametrize("text", ["abc", "0", "-3", "1e3", "1.5", "99999999999", "\u0663"])
+def test_a_limit_that_is_no_number_of_threads_is_refused(text):
+    code = """
+        try:
+            import c1x1
+        except ImportError as error:
+            print(str(error).isascii() or "u0663", "no number of threads" in str(error))
+    """
+    assert python(code, C1X1_NUM_THREADS=text).split()[-1] == "True"
+
+
 def test_importing_and_calling_prints_nothing():
     code = "import numpy as np, c1x1; c1x1.conv(np.ones((300, 300, 3)), np.ones((3, 3)))"
     assert python(code) == ""

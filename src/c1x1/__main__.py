@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -137,8 +138,9 @@ def _info(as_json: bool) -> int:
     print(f"features     {', '.join(facts['cpu_features']) or 'none that c1x1 uses'}")
     print(f"caches       L1 {facts['l1_bytes'] >> 10} KiB, L2 {facts['l2_bytes'] >> 10} KiB")
     print(f"ISA          {facts['isa']}: {facts['isa_why']}")
+    width = max(len(isa["name"]) for isa in facts["isas"])
     for isa in facts["isas"]:
-        print(f"  {isa['name']:<11}{isa['description']}; {isa.get('reason', 'usable')}")
+        print(f"  {isa['name']:<{width}} {isa['description']}; {isa.get('reason', 'usable')}")
     print(f"OpenMP       {facts['openmp']}")
     print(
         f"threads      {facts['threads']}; limit {facts['thread_limit']}: "
@@ -237,9 +239,18 @@ def _explain(options: argparse.Namespace) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 0 all right, 1 wrong numbers, 2 wrong usage or an unreadable picture.
 
-    130 where the user stopped it.
+    130 where the user stopped it, 141 where whoever read its output did not wait for the end.
     """
-    options = _parser().parse_args(arguments)
+    try:
+        status = _run(_parser().parse_args(arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the flush at exit
+        return 141
+    return status
+
+
+def _run(options: argparse.Namespace) -> int:
     if options.command == "info":
         return _info(options.json)
     if options.command == "demo":

@@ -20,8 +20,8 @@ from c1x1._layout cimport (fit_filters, geometry, parse_groups, read_layout, rea
 from c1x1._operands cimport (as_array, compute_of, dtype_of_type, exact_compute, mixed_dtype,
                              read_dtype)
 from c1x1._operands import ComplexOperand
-from c1x1._results cimport (Extras, apart, check_out, finish_type, in_native_order, read_extras,
-                            read_vector, residual_overlap, set_nodata, set_residual, set_table,
+from c1x1._results cimport (Extras, apart, as_target, check_out, finish_type, read_extras,
+                            read_vector, refuse_beyond_int64, residual_overlap, set_nodata, set_residual, set_table,
                             set_target, set_vectors, shape_of)
 
 cnp.import_array()
@@ -29,6 +29,8 @@ cnp.import_array()
 cdef object HIGHEST = "highest"
 cdef enum:
     REPRODUCIBLE = 4
+cdef object UINT64 = np.dtype(np.uint64)
+cdef object INT64_MAX = np.uint64(np.iinfo(np.int64).max)
 cdef ndarray FLOATS = np.empty(0, np.float32)  # in the place of bfloat16 where NumPy has none
 
 
@@ -41,7 +43,7 @@ cdef tuple PRECISIONS = ("highest", "high", "medium")
 cdef int read_promises(object precision, object reproducible) except -1:
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be 'highest', 'high' or 'medium', not {precision!r}")
-    if reproducible is not True and reproducible is not False:
+    if type(reproducible) is not bool and not isinstance(reproducible, np.bool_):
         raise TypeError(f"reproducible must be True or False, not {reproducible!r}")
     return PRECISIONS.index(precision) + (REPRODUCIBLE if reproducible else 0)
 
@@ -63,7 +65,7 @@ cdef int parse_threads(object threads) except -1:
 # The type number of the result; sets the dtypes that are computed in and given back. `values` are
 # those of x, or of its table.
 cdef int settle_dtypes(c1x1_problem *p, ndarray values, ndarray w, object bias, object dtype,
-                       Extras extras) except -1:
+                       Extras extras, object out) except -1:
     cdef int typenum = cnp.PyArray_TYPE(values)
     if dtype is None and typenum == cnp.PyArray_TYPE(w) and (typenum == cnp.NPY_FLOAT or typenum == cnp.NPY_DOUBLE):
         p.compute = C1X1_COMPUTE_FLOAT32 if typenum == cnp.NPY_FLOAT else C1X1_COMPUTE_FLOAT64
@@ -75,10 +77,15 @@ cdef int settle_dtypes(c1x1_problem *p, ndarray values, ndarray w, object bias, 
     p.out_dtype = dtype_of(result_dtype.num)
     p.compute = compute_of(dtype_of(natural.num))
     if p.compute == C1X1_COMPUTE_INT64:
+        is_scaled = extras is not None and (extras.scale is not None or extras.activation != 0)
         p.compute = exact_compute(
-            values, w, p.c_in, bias, None if extras is None else extras.residual,
-            extras is not None and (extras.scale is not None or extras.activation != 0),
+            values, w, p.c_in, bias, None if extras is None else extras.residual, is_scaled,
             extras is not None and extras.table is not None)
+        # Modulo 2^64 they are uint64's, but nothing else's.
+        final = out.dtype if isinstance(out, np.ndarray) else result_dtype
+        if p.compute == C1X1_COMPUTE_INT64 and (is_scaled or final.num != UINT64.num) and (
+                values.dtype == UINT64 or (w.dtype == UINT64 and not (w <= INT64_MAX).all())):
+            p.compute = C1X1_COMPUTE_FLOAT64
     if p.compute == C1X1_COMPUTE_FLOAT32 and p.out_dtype == C1X1_FLOAT64:
         p.compute = C1X1_COMPUTE_FLOAT64
     return result_dtype.num
@@ -122,7 +129,7 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
         _epilogue.check_table(table, x.dtype, cnp.PyArray_DIM(x, g.channel_axis))
     if bits & 1:
         p.x_dtype = C1X1_BFLOAT16
-    typenum = settle_dtypes(&p, FLOATS if bits & 1 else x if table is None else table, w, bias_, dtype, extras)
+    typenum = settle_dtypes(&p, FLOATS if bits & 1 else x if table is None else table, w, bias_, dtype, extras, out_)
     set_pixels(&p, &g, x)
 
     if machine is not None and prepared is None and out_ is None:
@@ -134,9 +141,14 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
         out = target = <ndarray>cnp.PyArray_EMPTY(g.out_ndim, g.shape, typenum, 0)
     else:
         out = check_out(out_, &g, typenum)
-        target = in_native_order(out)
+        target = as_target(out, typenum)
     if bias_ is not None:
         bias = read_vector(bias_, "bias", g.w.c_out, finish_type(&p, extras))
+    if p.out_dtype != C1X1_UINT64 and (p.compute == C1X1_COMPUTE_INT64 or p.compute == C1X1_COMPUTE_INT32):
+        if bias_ is not None and finish_type(&p, extras) != cnp.NPY_DOUBLE:
+            refuse_beyond_int64(bias_, "bias")
+        if extras is not None and extras.residual is not None and finish_type(&p, extras) != cnp.NPY_DOUBLE:
+            refuse_beyond_int64(extras.residual, "residual")
     if out_ is not None and target is out:
         # Weights and bias are small: a copy of them makes any overlap harmless.
         if spans_meet(out, w):
@@ -269,8 +281,11 @@ def conv(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residu
         Receives the result, in any strides and any dtype that the result casts to under
         ``same_kind``. May overlap the operands.
     dtype : dtype_like, optional
-        Of the result. Default ``np.result_type(x, w)``; int8 filters give int32, wider integers
-        int64, both exact. Integer results saturate and round half to even. float64 makes the sums
+        Of the result. Default ``np.result_type(x, w)``, but int32 for int8 filters on uint8 and int8,
+        and int64 for integer filters on int16, uint16, int32 and int64; these are exact. Sums of all integers
+        are: ``dtype=np.int64`` keeps them where the default does not hold them, as for int16 filters on uint8.
+        Integer results saturate and round half to even; uint64 of unsigned operands is modulo 2^64, as
+        NumPy's, and sums in float64 where anything else is made of it. float64 makes the sums of floats
         float64 too.
     precision : {"highest", "high", "medium"}, optional
         Of float32 sums. "highest": at least as accurate as one fused multiply-add after the other.
@@ -344,7 +359,7 @@ def plan(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residu
     """The plan of the same call to `conv`, as a dict; nothing is computed.
 
     `machine` overrides ``isa``, ``l1_bytes``, ``l2_bytes`` and ``threads``. The plan is a pure
-    function of shapes, strides, dtypes and machine.
+    function of shapes, strides, dtypes, where in a cache line x begins, and machine.
     """
     described = run_any(x, w, bias, layout, stride, groups, scale, residual, activation, lut, nodata, out, dtype,
                         threads, {} if machine is None else machine, read_promises(precision, reproducible))

@@ -125,8 +125,9 @@ def read_call(
     ndim = image.ndim
     letters = layout or _LETTERS.get(ndim)
     names = list(letters) if letters else ["N", *(f"axis {i}" for i in range(1, ndim - 1)), "C"]
-    matrix = np.moveaxis(weights, in_axis, 0).reshape(weights.shape[in_axis], -1)
-    if out_axis is not None:
+    if out_axis is None:
+        matrix = weights.reshape(weights.shape[in_axis], 1)
+    else:
         matrix = np.moveaxis(weights, (in_axis, out_axis), (-2, -1)).reshape(
             weights.shape[in_axis], weights.shape[out_axis]
         )
@@ -163,8 +164,11 @@ def locate(call: Call, pixel: int | Sequence[int]) -> list[int]:
     """The index of the pixel on every axis of x but the channels', in the result's pixels."""
     axes = [axis for axis in range(call.x.ndim) if axis != call.channel_axis]
     spatial = [axis for axis in axes if axis != call.batch_axis]
-    asked = list(pixel) if isinstance(pixel, Sequence) else list(np.atleast_1d(pixel))
-    index = [operator.index(i) for i in asked]
+    asked = list(pixel) if isinstance(pixel, Sequence) else np.atleast_1d(pixel).tolist()
+    try:
+        index = [operator.index(i) for i in asked]
+    except TypeError:
+        raise TypeError(f"pixel must be an int or one int per axis, not {pixel!r}") from None
     if not any(index):
         index = [0] * len(axes)
     elif len(index) == len(spatial) and call.batch_axis is not None:

@@ -76,7 +76,7 @@ def run_chain(list parts, object x_, object out_, object residual_, object strid
         out = target = <ndarray>cnp.PyArray_EMPTY(g.out_ndim, g.shape, cnp.PyArray_TYPE(last.result), 0)
     else:
         out = check_out(out_, &g, cnp.PyArray_TYPE(last.result))
-        target = in_native_order(out)
+        target = as_target(out, cnp.PyArray_TYPE(last.result))
     if residual_ is not None:
         residual = set_residual(whole, read_extras(
             None if extras is None else extras.scale, residual_, None, None, None), &g)

@@ -29,7 +29,8 @@ class Chain:
     TypeError
         Something that is not a `Pointwise`, or one of complex weights.
     ValueError
-        No layers, or layers of different layouts.
+        No layers, or layers of different layouts, or one that takes another number of channels than
+        the one before it gives.
 
     Examples
     --------
@@ -46,7 +47,12 @@ class Chain:
     _parts: list[tuple[Any, ...]]
 
     def __init__(self, layers: Iterable[Pointwise]) -> None:
-        self._layers = tuple(layers)
+        try:
+            self._layers = tuple(layers)
+        except TypeError:
+            way = ": pass [layer]" if isinstance(layers, Pointwise) else ""
+            given = type(layers).__name__
+            raise TypeError(f"layers is a {given}, not several layers{way}") from None
         if not self._layers:
             raise ValueError("a chain needs at least one layer")
         for index, layer in enumerate(self._layers):
@@ -69,6 +75,7 @@ class Chain:
                     f"layer {index} has stride {layer.stride}; only the first layer of a chain may "
                     "skip pixels"
                 )
+        _check_channels(self._layers)
         self._parts = [layer.parts() for layer in self._layers]
 
     @property
@@ -118,6 +125,19 @@ class Chain:
 
     def __repr__(self) -> str:
         return f"<c1x1.Chain: {', '.join(map(repr, self._layers))}>"
+
+
+def _check_channels(layers: Sequence[Pointwise]) -> None:
+    """A w that may be read in two ways is left to the call, which knows the image."""
+    counts = [layer.channel_counts() for layer in layers]
+    for index in range(1, len(layers)):
+        given = {c_out for _, c_out in counts[index - 1]}
+        taken = {c_in for c_in, _ in counts[index]}
+        if given.isdisjoint(taken):
+            raise ValueError(
+                f"layer {index} takes {' or '.join(map(str, sorted(taken)))} channels but layer "
+                f"{index - 1} gives {' or '.join(map(str, sorted(given)))}"
+            )
 
 
 def _is_last(layer: Pointwise) -> bool:

@@ -108,7 +108,7 @@ def _check_out(out: Any, shape: tuple[int, ...], result: np.dtype[Any]) -> None:
     if not np.can_cast(result, out.dtype, "same_kind"):
         raise TypeError(
             f"out has dtype {out.dtype}, to which the result's {result} does not cast under "
-            "'same_kind'"
+            f"'same_kind': pass an out of dtype {result}, and take its real part"
         )
     if not out.flags.writeable:
         raise ValueError("out is read-only: pass a writable array")

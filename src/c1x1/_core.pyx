@@ -108,6 +108,15 @@ if c1x1_machine_init() != 0:
         f"expected one of {', '.join(dict.fromkeys(c1x1_isas[i].name.decode() for i in range(c1x1_isa_count)))}"
     )
 
+cdef object check_thread_limit():
+    import os
+    text = os.environ.get("C1X1_NUM_THREADS", "")
+    if text and not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65536):
+        raise ImportError(f"C1X1_NUM_THREADS={text!r} is no number of threads; expected 1 to 65536, or nothing")
+
+
+check_thread_limit()
+
 cdef int dtype_table[32]
 
 

@@ -63,6 +63,8 @@ def read_activation(activation: object) -> tuple[int, tuple[Any, ...]]:
 def _read_number(name: str, value: Any) -> float:
     if np.ndim(value) != 0:
         raise ValueError(f"activation {name!r} takes a number, not {value!r}")
+    if isinstance(value, (str, bytes)):
+        raise TypeError(f"activation {name!r} takes a number, not {value!r}")
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):
@@ -76,6 +78,8 @@ def _read_bounds(given: tuple[Any, ...]) -> tuple[float, float]:
         low, high = float(low), float(high)
     except (TypeError, ValueError, OverflowError):
         raise TypeError(f"activation 'clip' takes two numbers, not {given!r}") from None
+    if low != low or high != high:
+        raise ValueError(f"activation ('clip', {low:g}, {high:g}): a bound is not a number")
     if not low <= high:
         raise ValueError(
             f"activation ('clip', {low:g}, {high:g}): the lower bound is above the upper"
@@ -100,7 +104,7 @@ def check_table(table: NDArray[Any], x_dtype: np.dtype[Any], channels: int) -> N
 
 def read_number(nodata: object) -> Any:
     """The value of `nodata`, an int where it is whole by its type."""
-    if np.ndim(cast(Any, nodata)) != 0 or isinstance(nodata, (str, bytes)):
+    if np.ndim(cast(Any, nodata)) != 0 or isinstance(nodata, (str, bytes, np.ma.MaskedArray)):
         raise TypeError(f"nodata must be a number, not {nodata!r}")
     try:
         return operator.index(cast(Any, nodata))

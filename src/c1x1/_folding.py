@@ -53,6 +53,10 @@ def _matrices(layer: Pointwise) -> list[Array]:
 
 def _parameter(value: ArrayLike, name: str) -> Array:
     """One number per channel, or one for all, in float64."""
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name} is a masked array, whose mask would be lost: pass {name}.filled(value)"
+        )
     a = to_array(value, name)
     if a.dtype.kind not in "fiub":
         raise TypeError(f"{name} has dtype {a.dtype}; expected real numbers")
@@ -141,7 +145,7 @@ def fold_batchnorm(
     own = _outputs(layer)
     # Where two readings fit, all of them are scalars, which act alike in both.
     matrix = _readings(layer, {}, own | parameters)[0]
-    variance = parameters["var"] + eps
+    variance = parameters["var"] + _parameter(eps, "eps")
     if not (variance > 0).all():
         raise ValueError(f"var + eps must be positive; the least is {variance.min()}")
     factor = parameters["gamma"] / np.sqrt(variance)
@@ -159,6 +163,9 @@ def fold_normalization(layer: Pointwise, mean: ArrayLike, std: ArrayLike) -> Arg
     inputs = {"mean": _parameter(mean, "mean"), "std": _parameter(std, "std")}
     if not (inputs["std"] != 0).all():
         raise ValueError("std has a zero: pass 1 for a channel that does not vary")
+    for name, values in inputs.items():
+        if not np.isfinite(values).all():
+            raise ValueError(f"{name} must be finite, not {values}")
     own = _outputs(layer)
     found = _readings(layer, inputs, own)
     if len(found) > 1:
@@ -189,6 +196,7 @@ def _quantized_activation(activation: Any, y_scale: float, y_zero_point: int) ->
         return ("clip", float(y_zero_point), float("inf"))
     if kind in ("relu6", "clip"):
         low, high = (0.0, 6.0) if kind == "relu6" else activation[1:]
+        low, high = (-np.inf if low is None else low), (np.inf if high is None else high)
         return ("clip", low / y_scale + y_zero_point, high / y_scale + y_zero_point)
     if kind in ("leaky_relu", "prelu") and y_zero_point == 0:
         return activation
@@ -198,11 +206,15 @@ def _quantized_activation(activation: Any, y_scale: float, y_zero_point: int) ->
     )
 
 
-def _integer(value: Any, name: str, dtype: np.dtype[Any]) -> int:
-    info = np.iinfo(dtype)
-    if int(value) != value or not info.min <= value <= info.max:
-        raise ValueError(f"{name} is {value!r}; expected an integer that {dtype} holds")
-    return int(value)
+def _integer(value: Any, name: str, *dtypes: DTypeLike) -> int:
+    kinds = [np.dtype(dtype) for dtype in dtypes]
+    a = _parameter(value, name)
+    limits = [np.iinfo(kind) for kind in kinds]
+    fits = a.ndim == 0 and any(i.min <= a <= i.max for i in limits) and float(a).is_integer()
+    if not fits:
+        expected = " or ".join(str(kind) for kind in kinds)
+        raise ValueError(f"{name} is {value!r}; expected an integer that {expected} holds")
+    return int(a)
 
 
 def _step(value: float, name: str) -> float:
@@ -221,6 +233,8 @@ def _positive(value: ArrayLike, name: str) -> Array:
 
 def _quantized_weights(matrix: Array, w_scale: Array | None) -> tuple[Array, Array]:
     """Integers of at most 127 in size, and their steps, one per output channel or one for all."""
+    if not np.isfinite(matrix).all():
+        raise ValueError("w has NaN or infinite weights, for which there are no integers")
     if w_scale is None:
         w_scale = np.abs(matrix).max(axis=0, initial=0.0) / 127
         # Any step suits weights that are all zero.
@@ -257,7 +271,7 @@ def quantize(
         )
     w_q, step = _quantized_weights(found[0] * own.get("scale", 1.0), given.get("w_scale"))
     step = step * _step(x_scale, "x_scale")
-    zero = _integer(x_zero_point, "x_zero_point", np.dtype(np.int32))
+    zero = _integer(x_zero_point, "x_zero_point", np.int8, np.uint8)
     bias = own.get("bias", 0.0) - step * zero * w_q.sum(axis=0)
     result: np.dtype[Any] = np.dtype(np.float32)
     activation = getattr(layer, "activation", None)

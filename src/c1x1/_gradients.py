@@ -103,7 +103,14 @@ def conv_vjp(
         x, w, layout, stride, groups
     )
     given = read_array(grad_y, "grad_y")
+    if np.ndim(bias) != 0:
+        raise TypeError("bias is True or False: no gradient needs its values")
     for name, array in {"x": image, "w": weights, "grad_y": given}.items():
+        if array.dtype.name == "bfloat16":
+            raise TypeError(
+                f"{name} has dtype bfloat16; expected float16, float32 or float64: "
+                f"pass {name}.astype(np.float32)"
+            )
         if array.dtype.kind != "f":
             raise TypeError(
                 f"{name} has dtype {array.dtype}, and the gradients of integers are none: "

@@ -29,10 +29,12 @@ cdef object refuse_layout(object layout, int ndim):
         raise ValueError(f"layout {layout!r} must name the channels axis 'C' exactly once, as in 'HWC' or 'NCHW'")
     if any(not ("A" <= letter <= "Z") for letter in layout) or len(set(layout)) != len(layout):
         raise ValueError(f"layout {layout!r} must give each axis a capital letter of its own, as in 'NHWC'")
-    better = {1: "C", 2: "WC", 3: "HWC", 4: "NHWC", 5: "NDHWC"}
+    is_last = layout.endswith("C")
+    better = ({1: "C", 2: "WC", 3: "HWC", 4: "NHWC", 5: "NDHWC"} if is_last else
+              {2: "CW", 3: "CHW", 4: "NCHW", 5: "NCDHW"})
     raise ValueError(
-        f"layout {layout!r} names {len(layout)} axes but x has {ndim}"
-        + (f": for channels last pass layout={better[ndim]!r}" if ndim in better else "")
+        f"layout {layout!r} names {len(layout)} {'axis' if len(layout) == 1 else 'axes'} but x has {ndim}"
+        + (f": for channels {'last' if is_last else 'first'} pass layout={better[ndim]!r}" if ndim in better else "")
     )
 
 
@@ -92,9 +94,9 @@ cdef int read_stride(geometry *g, object stride) except -1:
         raise ValueError(f"stride {stride!r} has {len(values)} values but x has {spatial} spatial axes")
     for axis in range(g.ndim):
         if axis != g.channel_axis and axis != g.batch_axis:
-            if not 1 <= values[at] <= 0x7fffffffffffffff:
+            if values[at] < 1:
                 raise ValueError(f"stride must be at least 1, not {stride!r}")
-            g.step[axis] = values[at]
+            g.step[axis] = min(values[at], 0x7fffffffffffffff)  # no axis is longer
             at += 1
     return 0
 
@@ -106,8 +108,10 @@ cdef int parse_groups(object groups) except -1:
         n = operator.index(groups)
     except TypeError:
         raise TypeError(f"groups must be an int, not {type(groups).__name__}") from None
-    if not 1 <= n <= 0x7fffffff:
+    if n < 1:
         raise ValueError(f"groups must be at least 1, not {groups}")
+    if n > 0x7fffffff:
+        raise ValueError(f"groups must be at most {0x7fffffff}, not {groups}")
     return <int><Py_ssize_t>n
 
 
@@ -152,6 +156,29 @@ cdef int read_filters(filters *f, ndarray w, Py_ssize_t channels, Py_ssize_t gro
     return 0
 
 
+def channel_counts(ndarray w, layout, int groups):
+    """The channels in and out, of all groups, in each way that some image reads w: a matrix, or one filter
+    in the image's own shape. ValueError where there is none."""
+    cdef filters f
+    cdef int d = cnp.PyArray_NDIM(w)
+    cdef const cnp.npy_intp *shape = <const cnp.npy_intp *>cnp.PyArray_DIMS(w)
+    cdef bint is_last = layout_is_channels_last(layout)
+    found = []
+    if read_filters(&f, w, -1, groups, is_last, 0, False):
+        found.append((f.c_in * groups, f.c_out))
+    if groups == 1 and d >= 2 and (ones(shape, 0, d - 1) if is_last else ones(shape, 1, d)):
+        found.append(((<object>w).size, 1))
+    if found:
+        return found
+    text = f"w of shape {(<object>w).shape} holds no 1x1 filters"
+    if d == 1:
+        raise ValueError(text + f" of {groups} groups: it is one filter")
+    if not (ones(shape, 0, d - 2) if is_last else ones(shape, 2, d)):
+        raise ValueError(text + ": a window larger than 1x1 is not a pointwise convolution")
+    raise ValueError(text + f" of {groups} groups: {shape[d - 1] if is_last else shape[0]} output channels do not "
+                     f"divide into {groups} groups")
+
+
 cdef object refuse_filters(geometry *g, object x, object w, object layout, Py_ssize_t groups):
     """Says what w was, what x needs, and which one edit would make them fit."""
     cdef filters f
@@ -184,9 +211,9 @@ cdef object refuse_filters(geometry *g, object x, object w, object layout, Py_ss
     if w.ndim == 2 and read_filters(&f, w.T, channels, groups, is_last, ndim, has_batch):
         raise ValueError(text + "; pass w.T")
     if w.ndim > 2 and read_filters(&f, w, channels, groups, not is_last, ndim, has_batch):
-        order = "(2, 3, 1, 0)" if is_last else "(3, 2, 0, 1)"
-        if w.ndim == 4:
-            raise ValueError(text + f"; pass w.transpose{order}")
+        orders = {3: "(2, 1, 0)", 4: "(2, 3, 1, 0)" if is_last else "(3, 2, 0, 1)"}
+        if w.ndim in orders:
+            raise ValueError(text + f"; pass w.transpose{orders[w.ndim]}")
     if w.ndim > 2 and sum(size > 1 for size in w.shape) > 2:
         raise ValueError(text + "; a window larger than 1x1 is not a pointwise convolution")
     raise ValueError(text)
@@ -249,7 +276,7 @@ cdef void set_pixels(c1x1_problem *p, geometry *g, ndarray x) noexcept:
         dim.x_stride = cnp.PyArray_STRIDE(x, axis)
         dim.residual_stride = 0
         if g.is_strided and g.step[axis] > 1:
-            size = (size + g.step[axis] - 1) // g.step[axis] if size else 0
+            size = (size - 1) // g.step[axis] + 1 if size else 0
             # A single pixel needs no stride; its product might not fit.
             dim.x_stride = dim.x_stride * g.step[axis] if size > 1 else 0
         dim.size = <size_t>size

@@ -21,6 +21,9 @@ class ComplexOperand(TypeError):
 
 cdef object refuse_dtype(ndarray a, str name):
     kind = a.dtype.kind
+    if kind == "c" and a.dtype.itemsize > 16:
+        raise ComplexOperand(f"{name} has dtype {a.dtype}; expected one of {DTYPES}, complex64 or complex128: "
+                             f"pass {name}.astype(np.complex128)")
     if kind == "c":
         raise ComplexOperand(f"{name} has dtype {a.dtype}; expected a real one: pass {name}.real and {name}.imag one by one")
     if kind in "fV" and a.dtype.kind == "f":
@@ -29,8 +32,12 @@ cdef object refuse_dtype(ndarray a, str name):
         way = f"pass {name}.astype(np.int64)"
     elif a.dtype.names is not None:
         way = f"pass one field, {name}[{a.dtype.names[0]!r}]"
+    elif kind == "O" and cnp.PyArray_NDIM(a) == 0:
+        given = (<object>a).item()
+        way = ("call the layer itself, layer(x)" if type(given).__name__ == "Pointwise"
+               else f"pass an array of numbers, not a {type(given).__name__}")
     else:
-        way = f"pass {name}.astype(np.float32)"
+        way = f"pass {name}.astype(np.float32)" if kind == "O" else f"a {a.dtype.type.__name__} is no number"
     raise TypeError(f"{name} has dtype {a.dtype}; expected one of {DTYPES}: {way}")
 
 

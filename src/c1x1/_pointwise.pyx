@@ -7,6 +7,7 @@ import numpy as np
 
 from c1x1._api cimport read_promises, run, run_complex
 from c1x1._core cimport PackedWeights
+from c1x1._layout import channel_counts
 from c1x1._layout cimport (filters, layout_is_channels_last, pack_filters, parse_groups,
                            read_filters)
 from c1x1._operands cimport as_array, as_array_or_complex, read_dtype, read_dtype_or_complex
@@ -102,6 +103,7 @@ cdef class Pointwise:
         self.weight = frozen(as_array_or_complex(w, "w"))
         if self.weight.ndim == 0:
             raise ValueError("w has no axes; expected (C_in, C_out) or a filter of shape (C_in,)")
+        outputs = {c_out for _, c_out in channel_counts(self.weight, layout, self.groups)}
         self.bits = is_bfloat16(x_dtype) + 2 * is_bfloat16(dtype)
         self.x_dtype = x_dtype
         if x_dtype is not None and not self.bits & 1:
@@ -113,17 +115,15 @@ cdef class Pointwise:
         elif dtype is not None and "c" in (self.weight.dtype.kind, "" if x_dtype is None else pixels.kind):
             self.dtype = _complex.result_dtype(None, None, dtype)
         elif dtype is not None:
-            self.dtype = read_dtype(dtype)
+            self.dtype = read_dtype_or_complex(dtype, "dtype")
         self.bias = None
         if bias is not None:
             self.bias = frozen(as_array_or_complex(bias, "bias"))
-            if self.bias.ndim > 1:
-                raise ValueError(f"bias has shape {self.bias.shape}; expected one value per output channel, or a scalar")
+            check_vector(self.bias, "bias", outputs)
         self.scale = None
         if scale is not None:
             self.scale = frozen(as_array(scale, "scale"))
-            if self.scale.ndim > 1:
-                raise ValueError(f"scale has shape {self.scale.shape}; expected one value per output channel, or a scalar")
+            check_vector(self.scale, "scale", outputs)
         self.activation = frozen_activation(activation)
         self.lut = None if lut is None else frozen(as_array(lut, "lut"))
         self.promises = read_promises(precision, reproducible)
@@ -132,6 +132,11 @@ cdef class Pointwise:
         if self.is_complex:
             _complex.refuse(activation=activation, lut=lut)
         self.extras = read_extras(self.scale, None, self.activation, self.lut, None)
+        if isinstance(activation, tuple) and activation[0] == "prelu":
+            check_vector(np.asarray(activation[1]), "slopes", outputs)
+        if self.lut is not None and self.lut.shape[self.lut.ndim - 1:] not in ((256,), (65536,)):
+            raise ValueError(f"lut has shape {self.lut.shape}; expected (256,) or (65536,), an entry for each value of "
+                             "x, or such a row for each channel of x")
         self.packed_parts = {}
         # A w that may be a matrix or one filter in the image's shape is read anew for each image,
         # when the channels decide; so is one whose few filters the kernels take as they lie.
@@ -493,19 +498,24 @@ cdef class Pointwise:
         """int: memory that the packed weights take beside the plain ones."""
         return sum([part.nbytes for part in self.packed_parts.values() if part is not None])
 
+    def channel_counts(self):
+        """Those in and out, in each way that some image reads the weights."""
+        return channel_counts(self.weight, self.layout, self.groups)
+
     def parts(self):
         """What a chain needs of its layers."""
         return (self.weight, self.bias, self.layout, self.groups_object, self.dtype, self.extras,
                 self.packed)
 
     def __reduce__(self):
+        state = getattr(self, "__dict__", None) or None  # of a subclass
         return restore, (np.array(self.weight), None if self.bias is None else np.array(self.bias),
                          {"layout": self.layout, "groups": self.groups, "dtype": self.dtype,
                           "scale": None if self.scale is None else np.array(self.scale),
                           "activation": self.activation,
                           "lut": None if self.lut is None else np.array(self.lut),
                           "precision": self.precision, "reproducible": self.reproducible,
-                          "x_dtype": self.x_dtype, "stride": self.stride})
+                          "x_dtype": self.x_dtype, "stride": self.stride}, type(self)), state
 
     def __copy__(self):
         return self
@@ -542,10 +552,18 @@ cdef object real_dtype(object dtype):
 
 
 cdef ndarray frozen(ndarray a):
-    """A read-only copy."""
+    """A read-only copy: a view, which nobody can make writable, as its base is not."""
     copy = np.array(a, order="C")
     copy.flags.writeable = False
-    return copy
+    return copy.view()
+
+
+cdef object check_vector(object a, str name, set outputs):
+    """One value per output channel, in some reading of w, or a scalar."""
+    if a.ndim == 0 or (a.ndim == 1 and a.shape[0] in outputs):
+        return
+    wanted = " or ".join(f"({n},)" for n in sorted(outputs))
+    raise ValueError(f"{name} has shape {a.shape}; expected {wanted}, one value per output channel, or a scalar")
 
 
 cdef object frozen_activation(object activation):
@@ -564,6 +582,6 @@ cdef object build(object cls, dict arguments):
     return layer
 
 
-def restore(weight, bias, keywords):
+def restore(weight, bias, keywords, kind=Pointwise):
     """Rebuilds a pickled layer."""
-    return build(Pointwise, {"w": weight, "bias": bias, **keywords})
+    return build(kind, {"w": weight, "bias": bias, **keywords})

@@ -58,6 +58,14 @@ cdef ndarray read_vector(object given, str name, size_t c_out, int typenum):
     return np.ascontiguousarray(np.broadcast_to(b, (c_out,)), dtype=compute)
 
 
+cdef int refuse_beyond_int64(object a, str name) except -1:
+    a = np.asarray(a)
+    if a.dtype == np.uint64 and a.size and a.max() > np.uint64(np.iinfo(np.int64).max):
+        raise ValueError(f"{name} holds {a.max()}, and sums of integers are made in int64: "
+                         f"pass x.astype(np.float64), or a {name} of at most {np.iinfo(np.int64).max}")
+    return 0
+
+
 cdef int finish_type(c1x1_problem *p, Extras extras) noexcept:
     if extras is not None and (p.compute == C1X1_COMPUTE_INT64 or p.compute == C1X1_COMPUTE_INT32):
         if extras.scale is not None or extras.activation != 0:
@@ -166,6 +174,8 @@ cdef ndarray check_out(object out, const geometry *g, int typenum):
         raise ValueError(f"out has shape {out.shape}; expected {wanted}: pass out=np.empty({wanted}, {str(dtype)!r})")
     if not cnp.PyArray_ISWRITEABLE(a):
         raise ValueError("out is read-only: pass a writable array")
+    if is_complex(a):
+        return a
     if dtype_of(cnp.PyArray_TYPE(a)) < 0 and not learn_dtype((<object>a).dtype):
         refuse_dtype(a, "out")
     if not np.can_cast(dtype, a.dtype, "same_kind"):
@@ -175,7 +185,15 @@ cdef ndarray check_out(object out, const geometry *g, int typenum):
     return a
 
 
-cdef ndarray in_native_order(ndarray out):
+cdef bint is_complex(ndarray a):
+    cdef int typenum = cnp.PyArray_TYPE(a)
+    return typenum == cnp.NPY_CFLOAT or typenum == cnp.NPY_CDOUBLE
+
+
+cdef ndarray as_target(ndarray out, int typenum):
+    """Where results of that type are written, to be copied to out where it is another array."""
+    if is_complex(out):
+        return np.empty((<object>out).shape, dtype_of_type(typenum))
     if cnp.PyArray_ISBYTESWAPPED(out):
         return np.empty((<object>out).shape, out.dtype.newbyteorder("="))
     return out

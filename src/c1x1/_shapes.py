@@ -41,12 +41,26 @@ def read_shape(text: str) -> tuple[str, tuple[int, ...]]:
     return text, sizes
 
 
+def _load(path: str) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise ValueError(
+            f"there is no file {path!r}; sizes are given alone, as in 28x28x192x64"
+        ) from error
+    except (ValueError, EOFError) as error:
+        raise ValueError(f"{path!r} is no array that np.save wrote, nor sizes alone") from error
+    return array
+
+
 def read_operands(what: list[str], layout: str | None, groups: int) -> tuple[NDArray[Any], ...]:
     """x, w and, if given, bias: from files of np.save, or random ones of the sizes in `what`."""
     if len(what) > 1:
         if len(what) > 3:
             raise ValueError(f"expected X.npy W.npy [BIAS.npy], not {len(what)} files")
-        return tuple(np.load(path, allow_pickle=False) for path in what)
+        return tuple(map(_load, what))
+    if what[0].endswith(".npy"):
+        raise ValueError(f"expected X.npy W.npy [BIAS.npy], not {what[0]!r} alone")
     _, (n, h, w, c_in, c_out) = read_shape(what[0])
     sizes = {"N": n, "H": h, "W": w, "C": c_in}
     letters = layout or ("HWC" if n == 1 else "NHWC")

@@ -112,9 +112,21 @@ static c1x1_loader copier_of(const c1x1_plan *plan) {
     return (c1x1_loader){.load = {copy, copy}, .size = size, .packed_size = size};
 }
 
-static c1x1_storer storer_of(const c1x1_plan *plan, c1x1_compute from, c1x1_dtype to) {
+static int is_unsigned(c1x1_dtype dtype) {
+    return dtype == C1X1_BOOL || dtype == C1X1_UINT8 || dtype == C1X1_UINT16 ||
+           dtype == C1X1_UINT32 || dtype == C1X1_UINT64;
+}
+
+/* Sums of unsigned numbers are uint64's modulo 2^64, also those that look negative on their way. */
+static int is_modular(const c1x1_problem *p) {
+    return is_unsigned(p->x_dtype) && is_unsigned(p->w_dtype) && !p->table;
+}
+
+static c1x1_storer storer_of(const c1x1_problem *p, const c1x1_plan *plan) {
+    const c1x1_compute from = c1x1_finish_dtype(p);
+    const c1x1_dtype to = p->out_dtype;
     if (plan->is_direct) return (c1x1_storer){0};
-    return (c1x1_storer){.store = c1x1_find_store(from, to),
+    return (c1x1_storer){.store = c1x1_find_store(from, to, is_modular(p)),
                          .convert = c1x1_find_store_converter(plan->isa, from, to),
                          .size = c1x1_dtype_size(to),
                          .from_size = c1x1_dtype_size(c1x1_compute_dtype(from))};
@@ -131,7 +143,7 @@ c1x1_status c1x1_run(c1x1_run_state *run) {
                 .load_x = loader_of(plan, p->x_dtype),
                 .load_w = loader_of(plan, p->w_dtype),
                 .copy = copier_of(plan),
-                .store = storer_of(plan, c1x1_finish_dtype(p), p->out_dtype),
+                .store = storer_of(p, plan),
                 .size = c1x1_dtype_size(c1x1_compute_dtype(plan->compute)),
                 .factor = plan->factor,
                 .finish_size = c1x1_dtype_size(c1x1_compute_dtype(c1x1_finish_dtype(p))),
