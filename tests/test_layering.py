@@ -111,6 +111,7 @@ C_ACCESSORS = {
     "c1x1_matrix_offset",
     "c1x1_has_epilogue",
     "c1x1_finish_dtype",
+    "c1x1_stored_dtype",
 }
 
 # Who may import or cimport whom in src/c1x1 (by module name, "" is the package itself), whatever

@@ -21,7 +21,7 @@ from c1x1._operands cimport (as_array, compute_of, dtype_of_type, exact_compute,
                              read_dtype)
 from c1x1._operands import ComplexOperand
 from c1x1._results cimport (Extras, apart, as_target, check_out, finish_type, read_extras,
-                            read_vector, refuse_beyond_int64, residual_overlap, set_nodata, set_residual, set_table,
+                            read_vector, residual_overlap, set_nodata, set_residual, set_table,
                             set_target, set_vectors, shape_of)
 
 cnp.import_array()
@@ -29,8 +29,6 @@ cnp.import_array()
 cdef object HIGHEST = "highest"
 cdef enum:
     REPRODUCIBLE = 4
-cdef object UINT64 = np.dtype(np.uint64)
-cdef object INT64_MAX = np.uint64(np.iinfo(np.int64).max)
 cdef ndarray FLOATS = np.empty(0, np.float32)  # in the place of bfloat16 where NumPy has none
 
 
@@ -77,15 +75,11 @@ cdef int settle_dtypes(c1x1_problem *p, ndarray values, ndarray w, object bias, 
     p.out_dtype = dtype_of(result_dtype.num)
     p.compute = compute_of(dtype_of(natural.num))
     if p.compute == C1X1_COMPUTE_INT64:
-        is_scaled = extras is not None and (extras.scale is not None or extras.activation != 0)
         p.compute = exact_compute(
-            values, w, p.c_in, bias, None if extras is None else extras.residual, is_scaled,
-            extras is not None and extras.table is not None)
-        # Modulo 2^64 they are uint64's, but nothing else's.
-        final = out.dtype if isinstance(out, np.ndarray) else result_dtype
-        if p.compute == C1X1_COMPUTE_INT64 and (is_scaled or final.num != UINT64.num) and (
-                values.dtype == UINT64 or (w.dtype == UINT64 and not (w <= INT64_MAX).all())):
-            p.compute = C1X1_COMPUTE_FLOAT64
+            values, w, p.c_in, bias, None if extras is None else extras.residual,
+            extras is not None and (extras.scale is not None or extras.activation != 0),
+            extras is not None and extras.table is not None,
+            out.dtype if isinstance(out, np.ndarray) else result_dtype)
     if p.compute == C1X1_COMPUTE_FLOAT32 and p.out_dtype == C1X1_FLOAT64:
         p.compute = C1X1_COMPUTE_FLOAT64
     return result_dtype.num
@@ -129,7 +123,8 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
         _epilogue.check_table(table, x.dtype, cnp.PyArray_DIM(x, g.channel_axis))
     if bits & 1:
         p.x_dtype = C1X1_BFLOAT16
-    typenum = settle_dtypes(&p, FLOATS if bits & 1 else x if table is None else table, w, bias_, dtype, extras, out_)
+    typenum = settle_dtypes(&p, FLOATS if bits & 1 else x if table is None else table, w, bias_, dtype,
+                            extras, out_)
     set_pixels(&p, &g, x)
 
     if machine is not None and prepared is None and out_ is None:
@@ -144,11 +139,6 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
         target = as_target(out, typenum)
     if bias_ is not None:
         bias = read_vector(bias_, "bias", g.w.c_out, finish_type(&p, extras))
-    if p.out_dtype != C1X1_UINT64 and (p.compute == C1X1_COMPUTE_INT64 or p.compute == C1X1_COMPUTE_INT32):
-        if bias_ is not None and finish_type(&p, extras) != cnp.NPY_DOUBLE:
-            refuse_beyond_int64(bias_, "bias")
-        if extras is not None and extras.residual is not None and finish_type(&p, extras) != cnp.NPY_DOUBLE:
-            refuse_beyond_int64(extras.residual, "residual")
     if out_ is not None and target is out:
         # Weights and bias are small: a copy of them makes any overlap harmless.
         if spans_meet(out, w):

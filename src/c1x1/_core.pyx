@@ -11,6 +11,8 @@ from numpy cimport ndarray
 from libc.stdlib cimport free, malloc
 from cpython.exc cimport PyErr_CheckSignals
 
+import os
+
 import numpy as np
 
 cnp.import_array()
@@ -101,21 +103,21 @@ cdef extern from "threads.h" nogil:
 
 # ---- start ---------------------------------------------------------------------------------------
 
-if c1x1_machine_init() != 0:
-    import os as _os
-    raise ImportError(
-        f"C1X1_ISA={_os.environ.get('C1X1_ISA')!r} names no instruction set of this build; "
-        f"expected one of {', '.join(dict.fromkeys(c1x1_isas[i].name.decode() for i in range(c1x1_isa_count)))}"
-    )
-
-cdef object check_thread_limit():
-    import os
-    text = os.environ.get("C1X1_NUM_THREADS", "")
-    if text and not (text.isascii() and text.isdigit() and 1 <= int(text) <= 65536):
-        raise ImportError(f"C1X1_NUM_THREADS={text!r} is no number of threads; expected 1 to 65536, or nothing")
+cdef object refuse_environment(str name, str is_wrong, str expected):
+    raise ImportError(f"{name}={os.environ.get(name)!r} {is_wrong}; expected {expected}")
 
 
-check_thread_limit()
+# The core reads both by itself, and trusts what passed here.
+cdef object check_environment():
+    if c1x1_machine_init() != 0:
+        names = dict.fromkeys(c1x1_isas[i].name.decode() for i in range(c1x1_isa_count))
+        refuse_environment("C1X1_ISA", "names no instruction set of this build", f"one of {', '.join(names)}")
+    limit = os.environ.get("C1X1_NUM_THREADS", "")
+    if limit and not (limit.isascii() and limit.isdigit() and 1 <= int(limit) <= 65536):
+        refuse_environment("C1X1_NUM_THREADS", "is no number of threads", "1 to 65536, or nothing")
+
+
+check_environment()
 
 cdef int dtype_table[32]
 

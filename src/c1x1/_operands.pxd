@@ -29,9 +29,10 @@ cdef object read_dtype(object dtype, str name=*)
 cdef object read_dtype_or_complex(object dtype, str name)
 # The result's dtype where it is not one that x, or its table, and w share.
 cdef object mixed_dtype(ndarray x, ndarray w)
-# The dtype that such results are computed in, and the one that sums of integers are exact in.
+# The dtype that such results are computed in, and the one that sums of integers are exact in where they
+# go to a result of that dtype; ValueError where an addend fits none.
 cdef int compute_of(int dtype) noexcept
 # Whether every value of an integer dtype is one of int16.
 cdef bint fits_int16(ndarray a) noexcept
 cdef int exact_compute(ndarray values, ndarray w, size_t c_in, object bias, object residual,
-                       bint is_scaled, bint has_table) except -1
+                       bint is_scaled, bint has_table, object dtype) except -1

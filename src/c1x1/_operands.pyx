@@ -10,6 +10,7 @@ from c1x1._core cimport *
 
 cnp.import_array()
 
+cdef object INT64_MAX = np.uint64(np.iinfo(np.int64).max)
 cdef str DTYPES = "bool, int8 to int64, uint8 to uint64, float16, bfloat16, float32, float64"
 
 
@@ -26,7 +27,7 @@ cdef object refuse_dtype(ndarray a, str name):
                              f"pass {name}.astype(np.complex128)")
     if kind == "c":
         raise ComplexOperand(f"{name} has dtype {a.dtype}; expected a real one: pass {name}.real and {name}.imag one by one")
-    if kind in "fV" and a.dtype.kind == "f":
+    if kind == "f":
         way = f"pass {name}.astype(np.float64)"
     elif kind in "mM":
         way = f"pass {name}.astype(np.int64)"
@@ -34,7 +35,7 @@ cdef object refuse_dtype(ndarray a, str name):
         way = f"pass one field, {name}[{a.dtype.names[0]!r}]"
     elif kind == "O" and cnp.PyArray_NDIM(a) == 0:
         given = (<object>a).item()
-        way = ("call the layer itself, layer(x)" if type(given).__name__ == "Pointwise"
+        way = ("call the layer itself, layer(x)" if callable(given) and name == "w"
                else f"pass an array of numbers, not a {type(given).__name__}")
     else:
         way = f"pass {name}.astype(np.float32)" if kind == "O" else f"a {a.dtype.type.__name__} is no number"
@@ -153,11 +154,24 @@ cdef bint fits_int16(ndarray a) noexcept:
     return dtype == C1X1_BOOL or dtype == C1X1_INT8 or dtype == C1X1_UINT8 or dtype == C1X1_INT16
 
 
+cdef bint is_beyond_int64(ndarray a):
+    return a.dtype == np.uint64 and not (a <= INT64_MAX).all()
+
+
+cdef int refuse_beyond_int64(object given, str name) except -1:
+    """An addend that sums in int64 cannot take."""
+    cdef ndarray a = np.asarray(given)
+    if is_beyond_int64(a):
+        raise ValueError(f"{name} holds {a.max()}, and sums of integers are made in int64: "
+                         f"pass x.astype(np.float64), or a {name} of at most {INT64_MAX}")
+    return 0
+
+
 # Sums of integers are exact in int32 as long as none outgrows it, whose kernels multiply pairs of int16;
 # and in a float dtype as long as no partial sum outgrows its fraction, whose kernels are many times as
 # fast as those of int64.
-cdef int exact_compute(ndarray values, ndarray w, size_t c_in, object bias, object residual,
-                       bint is_scaled, bint has_table) except -1:
+cdef int narrowest_compute(ndarray values, ndarray w, size_t c_in, object bias, object residual,
+                           bint is_scaled, bint has_table) except -1:
     cdef double largest = <double>c_in * magnitude(values.dtype) * magnitude(w.dtype)
     cdef bint is_paired = not has_table and fits_int16(values) and fits_int16(w)
     if is_scaled:
@@ -176,3 +190,19 @@ cdef int exact_compute(ndarray values, ndarray w, size_t c_in, object bias, obje
     if largest <= 2.0 ** 24:
         return C1X1_COMPUTE_FLOAT32
     return C1X1_COMPUTE_FLOAT64 if largest <= 2.0 ** 53 else C1X1_COMPUTE_INT64
+
+
+# Modulo 2^64 sums in int64 are uint64's too, with whatever is added to them, but nothing else's.
+cdef int exact_compute(ndarray values, ndarray w, size_t c_in, object bias, object residual,
+                       bint is_scaled, bint has_table, object dtype) except -1:
+    cdef int compute = narrowest_compute(values, w, c_in, bias, residual, is_scaled, has_table)
+    if compute != C1X1_COMPUTE_INT64 or (dtype == np.uint64 and not is_scaled):
+        return compute
+    if values.dtype == np.uint64 or is_beyond_int64(w):
+        return C1X1_COMPUTE_FLOAT64
+    if not is_scaled:
+        if bias is not None:
+            refuse_beyond_int64(bias, "bias")
+        if residual is not None:
+            refuse_beyond_int64(residual, "residual")
+    return compute

@@ -35,7 +35,5 @@ cdef int residual_overlap(ndarray residual, ndarray out)
 cdef ndarray check_out(object out, const geometry *g, int typenum)
 # An array to compute into: `out`, unless its bytes are swapped or it is complex.
 cdef ndarray as_target(ndarray out, int typenum)
-# Integers that sums in int64 cannot take: ValueError.
-cdef int refuse_beyond_int64(object a, str name) except -1
 # From here on the result is known to the core: its pointer, dtype and strides.
 cdef void set_target(c1x1_problem *p, geometry *g, ndarray target) noexcept

@@ -58,14 +58,6 @@ cdef ndarray read_vector(object given, str name, size_t c_out, int typenum):
     return np.ascontiguousarray(np.broadcast_to(b, (c_out,)), dtype=compute)
 
 
-cdef int refuse_beyond_int64(object a, str name) except -1:
-    a = np.asarray(a)
-    if a.dtype == np.uint64 and a.size and a.max() > np.uint64(np.iinfo(np.int64).max):
-        raise ValueError(f"{name} holds {a.max()}, and sums of integers are made in int64: "
-                         f"pass x.astype(np.float64), or a {name} of at most {np.iinfo(np.int64).max}")
-    return 0
-
-
 cdef int finish_type(c1x1_problem *p, Extras extras) noexcept:
     if extras is not None and (p.compute == C1X1_COMPUTE_INT64 or p.compute == C1X1_COMPUTE_INT32):
         if extras.scale is not None or extras.activation != 0:

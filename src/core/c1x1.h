@@ -172,6 +172,10 @@ int c1x1_has_epilogue(const c1x1_problem *problem);
 /* In which dtype that is done: integer sums stay integers for a residual alone, else float64. */
 c1x1_compute c1x1_finish_dtype(const c1x1_problem *problem);
 
+/* The dtype that results are stored as: int64 for uint64 where sums in int64 of unsigned numbers are its own,
+ * modulo 2^64 as NumPy's are. */
+c1x1_dtype c1x1_stored_dtype(const c1x1_problem *problem);
+
 /* Sets `overlap`, from the bytes that x and out span. Before c1x1_problem_normalise. */
 void c1x1_problem_find_overlap(c1x1_problem *problem);
 

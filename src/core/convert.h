@@ -149,8 +149,7 @@ static inline uint16_t c1x1_whole_to_bfloat(int64_t value) {
 #define STORE_INT_INT32(v) ((int32_t)c1x1_clamp(v, INT32_MIN, INT32_MAX))
 #define STORE_INT_UINT32(v) ((uint32_t)c1x1_clamp(v, 0, UINT32_MAX))
 #define STORE_INT_INT64(v) (v)
-#define STORE_INT_UINT64(v) ((uint64_t)(v)) /* modulo 2^64, as NumPy's uint64 sums */
-#define STORE_INT_SIGNED_AS_UINT64(v) ((uint64_t)((v) < 0 ? 0 : (v)))
+#define STORE_INT_UINT64(v) ((uint64_t)((v) < 0 ? 0 : (v)))
 #define STORE_INT_FLOAT16(v) (c1x1_double_to_half((double)(v)))
 #define STORE_INT_BFLOAT16(v) (c1x1_whole_to_bfloat(v))
 #define STORE_INT_FLOAT32(v) ((float)(v))

@@ -32,12 +32,9 @@ static block find_block(const shared *s, size_t index) {
                .out = p->out,
                .residual = p->epilogue.residual};
     t.m = smaller(plan->mc, plan->m - t.m0);
-    if (plan->head > 0 && n_index == 0) {
-        t.n = plan->head;
-    } else {
-        t.n0 = plan->head + (n_index - (plan->head > 0)) * plan->nc;
-        t.n = smaller(plan->nc, plan->n - t.n0);
-    }
+    const size_t missing = plan->head > 0 ? plan->nc - plan->head : 0; /* of the first block */
+    t.n0 = n_index > 0 ? n_index * plan->nc - missing : 0;
+    t.n = smaller((n_index + 1) * plan->nc - missing, plan->n) - t.n0;
     const size_t outer = index / (plan->m_blocks * plan->n_blocks);
     const place at = c1x1_place_of(p, plan->is_gathered ? 0 : p->dims - 1, outer);
     const ptrdiff_t group = (ptrdiff_t)at.rounds;
@@ -112,21 +109,11 @@ static c1x1_loader copier_of(const c1x1_plan *plan) {
     return (c1x1_loader){.load = {copy, copy}, .size = size, .packed_size = size};
 }
 
-static int is_unsigned(c1x1_dtype dtype) {
-    return dtype == C1X1_BOOL || dtype == C1X1_UINT8 || dtype == C1X1_UINT16 ||
-           dtype == C1X1_UINT32 || dtype == C1X1_UINT64;
-}
-
-/* Sums of unsigned numbers are uint64's modulo 2^64, also those that look negative on their way. */
-static int is_modular(const c1x1_problem *p) {
-    return is_unsigned(p->x_dtype) && is_unsigned(p->w_dtype) && !p->table;
-}
-
 static c1x1_storer storer_of(const c1x1_problem *p, const c1x1_plan *plan) {
     const c1x1_compute from = c1x1_finish_dtype(p);
-    const c1x1_dtype to = p->out_dtype;
+    const c1x1_dtype to = c1x1_stored_dtype(p);
     if (plan->is_direct) return (c1x1_storer){0};
-    return (c1x1_storer){.store = c1x1_find_store(from, to, is_modular(p)),
+    return (c1x1_storer){.store = c1x1_find_store(from, to),
                          .convert = c1x1_find_store_converter(plan->isa, from, to),
                          .size = c1x1_dtype_size(to),
                          .from_size = c1x1_dtype_size(c1x1_compute_dtype(from))};

@@ -16,6 +16,12 @@ static const char *const dtype_names[] = {
 #undef TEXT
 };
 
+static const char is_unsigned[C1X1_DTYPE_COUNT] = {
+#define IS_UNSIGNED(NAME, name, type) [C1X1_##NAME] = (type)-1 > 0,
+    C1X1_FOR_EACH_INTEGER(IS_UNSIGNED)
+#undef IS_UNSIGNED
+};
+
 size_t c1x1_dtype_size(c1x1_dtype dtype) { return dtype_sizes[dtype]; }
 
 const char *c1x1_dtype_name(c1x1_dtype dtype) { return dtype_names[dtype]; }
@@ -47,6 +53,12 @@ c1x1_compute c1x1_finish_dtype(const c1x1_problem *p) {
     const c1x1_epilogue *e = &p->epilogue;
     const int is_real = e->scale || e->activation != C1X1_IDENTITY;
     return c1x1_is_whole(p->compute) && is_real ? C1X1_COMPUTE_FLOAT64 : p->compute;
+}
+
+c1x1_dtype c1x1_stored_dtype(const c1x1_problem *p) {
+    const int is_modular = c1x1_finish_dtype(p) == C1X1_COMPUTE_INT64 && !p->table &&
+                           is_unsigned[p->x_dtype] && is_unsigned[p->w_dtype];
+    return is_modular && p->out_dtype == C1X1_UINT64 ? C1X1_INT64 : p->out_dtype;
 }
 
 static size_t distance(ptrdiff_t stride) {

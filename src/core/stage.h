@@ -50,6 +50,6 @@ c1x1_load_fn c1x1_find_copy(size_t size);
 /* To elements of sums, where those of operands differ from them; NULL for integers of 32 bits and more to
  * int32. */
 c1x1_load_fn c1x1_find_load_sums(c1x1_dtype from, c1x1_compute to);
-c1x1_store_fn c1x1_find_store(c1x1_compute from, c1x1_dtype to, int is_modular);
+c1x1_store_fn c1x1_find_store(c1x1_compute from, c1x1_dtype to);
 
 #endif

@@ -67,17 +67,12 @@ C1X1_FOR_EACH_DTYPE(FROM_FLOAT32)
 C1X1_FOR_EACH_DTYPE(FROM_FLOAT64)
 C1X1_FOR_EACH_DTYPE(FROM_INT64)
 C1X1_FOR_EACH_DTYPE(FROM_INT32)
-FROM_INT64(SIGNED_AS_UINT64, uint64, uint64_t)
-FROM_INT32(SIGNED_AS_UINT64, uint64, uint64_t)
 
-c1x1_store_fn c1x1_find_store(c1x1_compute from, c1x1_dtype to, int is_modular) {
+c1x1_store_fn c1x1_find_store(c1x1_compute from, c1x1_dtype to) {
 #define ROW(NAME, name, type) {store_##NAME##_f32, store_##NAME##_f64, store_##NAME##_i64, store_##NAME##_i32},
     static const c1x1_store_fn table[C1X1_DTYPE_COUNT][C1X1_COMPUTE_COUNT] = {
         C1X1_FOR_EACH_DTYPE(ROW)};
 #undef ROW
-    if (to == C1X1_UINT64 && from == C1X1_COMPUTE_INT64 && !is_modular)
-        return store_SIGNED_AS_UINT64_i64;
-    if (to == C1X1_UINT64 && from == C1X1_COMPUTE_INT32) return store_SIGNED_AS_UINT64_i32;
     return table[to][from];
 }
 

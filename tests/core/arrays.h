@@ -44,7 +44,8 @@ static inline int is_float(c1x1_dtype t) {
     return t == C1X1_FLOAT16 || t == C1X1_BFLOAT16 || t == C1X1_FLOAT32 || t == C1X1_FLOAT64;
 }
 static inline int is_unsigned(c1x1_dtype t) {
-    return t == C1X1_UINT8 || t == C1X1_UINT16 || t == C1X1_UINT32 || t == C1X1_UINT64;
+    return t == C1X1_BOOL || t == C1X1_UINT8 || t == C1X1_UINT16 || t == C1X1_UINT32 ||
+           t == C1X1_UINT64;
 }
 
 /* A whole number of the kind that the dtype holds, its magnitude at most `most`. */
@@ -121,7 +122,7 @@ static inline long double rounded(long value, int bits) {
 }
 
 /* What becomes of a whole number that is stored: saturated, or rounded where 16 bits are too coarse.
- * Sums of integers without an epilogue go into uint64 modulo 2^64, as NumPy's do. */
+ * Sums in int64 of unsigned numbers go into uint64 modulo 2^64, as NumPy's do. */
 static inline long double stored(long value, c1x1_dtype t, int is_modular) {
     const long width = 8 * (long)c1x1_dtype_size(t);
     if (t == C1X1_BOOL) return value != 0;

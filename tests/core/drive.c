@@ -228,7 +228,8 @@ static const char *find_fault(const trial *t, const array *out, const char *othe
     static _Thread_local char text[160];
     const layer *l = &t->layers[t->count - 1];
     const size_t channels = out->size[out->axes], size = c1x1_dtype_size(out->dtype);
-    const int is_modular = c1x1_is_whole(l->finish);
+    const int is_modular = l->finish == C1X1_COMPUTE_INT64 && !l->has_table &&
+                           is_unsigned(l->x_dtype) && is_unsigned(l->w.dtype);
     for (size_t p = 0; p < pixels_of(out); p++)
         for (size_t c = 0; c < channels; c++) {
             const char *at = element(out, p, c);
