@@ -27,7 +27,7 @@ C_EDGES = {
     "sizes.h": set(),
     "c1x1.h": {"epilogues.def"},
     # floor 3: what is legal, then who computes what
-    "problem.c": {"c1x1.h", "epilogues.def"},
+    "problem.c": {"c1x1.h", "sizes.h", "epilogues.def"},
     "plan.c": {"c1x1.h", "plan.h"},
     "plan_blocks.c": {"plan.h"},
     "choose.c": {"c1x1.h", "plan.h"},

@@ -51,7 +51,8 @@ FILES = {
 # call pauses, what keeps threads out of each other's lines, what is packed, noted or computed
 # again where it need not be, and in which order axes are walked.
 SPEED = re.compile(
-    r"ahead|AHEAD|prefetch|fetch|strip|STRIP|FINISHED_ROWS|SHORTEST_CONVERTED|deadline|is_late|grain"
+    r"ahead|AHEAD|prefetch|fetch|FETCHED|share > 0|C1X1_PAGE|strip|STRIP|FINISHED_ROWS"
+    r"|SHORTEST_CONVERTED|const char \*last = panel|widen = |wide_bytes > 0|deadline|is_late|grain"
     r"|spaced|DOT_BYTES|in_l1|together|wanted|w->held_\w+ = |forget_ranges\(q\)|panels_alike"
     r"|s / 2 \+ x / 2|outer_first"
 )

@@ -206,14 +206,12 @@ static int is_planar(const shared *s) {
            p->dim[p->dims - 1].x_stride == (ptrdiff_t)s->load_x.size;
 }
 
-/* All channels of the block's pixels side by side, as small kernels read them. */
+/* All channels of the block's pixels side by side, as small kernels read them and pixels for them lie. */
 static void pack_interleaved(worker *w, const block *t) {
     const shared *s = w->s;
     const c1x1_problem *p = s->problem;
-    const ptrdiff_t pixel = p->dims ? p->dim[p->dims - 1].x_stride : 0;
     const size_t k = s->plan->k;
-    if (pixel != (ptrdiff_t)(p->c_in * s->load_x.size) || (p->table && p->table_channel != 0) ||
-        k * s->factor != p->c_in) {
+    if ((p->table && p->table_channel != 0) || k * s->factor != p->c_in) {
         c1x1_load_pixels(s, &s->load_x, t, t->n0, t->n, 0, k, w->b, (ptrdiff_t)k, 1);
         return;
     }

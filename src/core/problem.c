@@ -1,6 +1,7 @@
 /* problem.c - what is legal: sizes that fit, results that do not share memory, and the shortest
  * description of the pixels. All argument checks of the C core are here. */
 #include "c1x1.h"
+#include "sizes.h"
 
 #include <stdlib.h>
 
@@ -61,9 +62,8 @@ c1x1_dtype c1x1_stored_dtype(const c1x1_problem *p) {
     return is_modular && p->out_dtype == C1X1_UINT64 ? C1X1_INT64 : p->out_dtype;
 }
 
-static size_t distance(ptrdiff_t stride) {
-    return stride < 0 ? (size_t)0 - (size_t)stride : (size_t)stride;
-}
+/* Of a stride and its opposite, modulo the address space, the one that is no negative number. */
+static size_t distance(ptrdiff_t stride) { return smaller((size_t)stride, 0 - (size_t)stride); }
 
 /* Adds the bytes that `size` steps of `stride` reach to *extent; 0 when that overflows. */
 static int extend(size_t *extent, size_t size, ptrdiff_t stride) {

@@ -14,6 +14,7 @@
  * Exits with 0, or with 1 after a difference, whose seed is printed. */
 #define _GNU_SOURCE
 #include "kernels/kernel.h"
+#include "elements.h"
 #include "trial.h"
 
 #include <pthread.h>
@@ -352,14 +353,22 @@ static unsigned long faults_of_sizes(void) {
         {(size_t)1 << 62, 1, 1, 2, 0, 8, C1X1_TOO_LARGE},
         {(size_t)1 << 33, 1, 1, 1, PTRDIFF_MAX / 4, 4, C1X1_TOO_LARGE},
         {(size_t)1 << 33, 1, 1, 1, 0, PTRDIFF_MAX / 4, C1X1_TOO_LARGE},
+        {2, 1, 1, 1, PTRDIFF_MAX - 4, 4, C1X1_OK},
+        {2, 1, 1, 1, PTRDIFF_MAX - 3, 4, C1X1_TOO_LARGE},
+        {2, 1, 1, 1, 4 - PTRDIFF_MAX, 4, C1X1_OK},
         {3, 1, 1, 1, PTRDIFF_MIN, 4, C1X1_TOO_LARGE},
         {3, 1, 1, 1, PTRDIFF_MAX, 4, C1X1_TOO_LARGE},
         {3, 1, (size_t)1 << 62, 1, 0, 4, C1X1_TOO_LARGE},
         {3, 1, 1, (size_t)1 << 61, 4, 4, C1X1_TOO_LARGE},
         {(size_t)1 << 61, 1, 1, 1, 0, 0, C1X1_TOO_LARGE},
+        {0, 1, PTRDIFF_MAX, 1, 4, 4, C1X1_OK},
+        {0, 1, (size_t)PTRDIFF_MAX + 1, 1, 4, 4, C1X1_TOO_LARGE},
+        {PTRDIFF_MAX, 1, 1, 0, 0, 0, C1X1_OK},
+        {(size_t)PTRDIFF_MAX + 1, 1, 1, 0, 0, 0, C1X1_TOO_LARGE},
         {0, (size_t)1 << 33, (size_t)1 << 33, 1, 4, 4, C1X1_TOO_LARGE},
         {0, (size_t)1 << 33, 1, (size_t)1 << 33, 4, 4, C1X1_TOO_LARGE},
         {3, 1, 2, 2, 8, 4, C1X1_OUT_REPEATS},
+        {3, 1, 2, 2, 8, 6, C1X1_OUT_REPEATS},
         {3, 1, 2, 2, 8, 0, C1X1_OUT_REPEATS},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -470,15 +479,18 @@ int main(int count, char **words) {
     read_options(count, words);
     if (c1x1_machine_init() != 0) return 2;
     const unsigned features = c1x1_this_machine()->features | C1X1_ON_REQUEST; /* all rows */
+    unsigned long faults = 0;
     for (size_t i = 0; i < c1x1_isa_count; i++) {
         const c1x1_isa *isa = c1x1_isas[i];
         if (options.isa && strcmp(options.isa, isa->name) != 0) continue;
         if (isa->needs & ~features)
             printf("%s (%s): this CPU lacks what it needs\n", isa->name, isa->description);
-        else
+        else {
+            faults += faults_of_elements(isa);
             run_all(isa);
+        }
     }
-    unsigned long faults = faults_of_sizes() + faults_of_overlap() + faults_of_axes();
+    faults += faults_of_sizes() + faults_of_overlap() + faults_of_axes();
     if (options.callers > 1) faults += faults_of_forks(c1x1_find_isa("scalar"));
     faults += atomic_load(&failures);
     printf("failures %lu\n", faults);

@@ -28,6 +28,7 @@ typedef struct {
     int has_nodata, nodata_is_nan;
     long nodata, fill;
     int is_bare;  /* sums alone */
+    int is_bytes; /* x and out of uint8, pixels side by side */
     int has_tiny; /* some pixels hold subnormal numbers */
     char *before; /* out's memory */
     long *values[2];
@@ -135,7 +136,9 @@ static inline void make_layer(trial *t, layer *l, size_t index, size_t c_in_tota
     l->compute = (c1x1_compute)PICK(r, C1X1_COMPUTE_FLOAT32, C1X1_COMPUTE_FLOAT32,
                                     C1X1_COMPUTE_FLOAT64, C1X1_COMPUTE_INT64);
     const int is_native = t->layout != ANY_LAYOUT;
-    if (is_native)
+    if (t->is_bytes)
+        l->compute = C1X1_COMPUTE_FLOAT32;
+    else if (is_native)
         l->compute = chance(r, 70) ? C1X1_COMPUTE_FLOAT32 : C1X1_COMPUTE_FLOAT64;
     else if (!t->is_chain && chance(r, 20))
         l->compute = C1X1_COMPUTE_INT32;
@@ -155,6 +158,7 @@ static inline void make_layer(trial *t, layer *l, size_t index, size_t c_in_tota
         l->x_dtype = w_dtype = C1X1_BFLOAT16;
     l->out_dtype = is_native || chance(r, 60) ? c1x1_compute_dtype(l->compute)
                                               : (c1x1_dtype)below(r, C1X1_DTYPE_COUNT);
+    if (t->is_bytes) l->x_dtype = l->out_dtype = C1X1_UINT8;
     l->has_table = !index && c1x1_dtype_size(l->x_dtype) <= 2 && !is_float(l->x_dtype) &&
                    l->x_dtype != C1X1_BOOL && l->compute != C1X1_COMPUTE_INT32 && chance(r, 40);
     make_terms(t, l, rooms, t->is_chain && !is_last);
@@ -171,7 +175,7 @@ static inline void make_layer(trial *t, layer *l, size_t index, size_t c_in_tota
 
 static inline void draw_sizes(trial *t, layer *l) {
     rng *r = &t->r;
-    size_t macs, elements, pixels;
+    size_t macs, elements, pixels, most_macs = 300000;
     t->x.axes = (int)below(r, MOST_AXES);
     l->groups = PICK(r, 1, 1, 1, 2, 3);
     l->c_in = chance(r, 3) ? 0
@@ -186,12 +190,14 @@ static inline void draw_sizes(trial *t, layer *l) {
         l->groups = 1;
         l->c_in = 1 + below(r, 15);
         l->c_out = 1 + below(r, 4);
+        t->is_bytes = chance(r, 15);
     } else if (!t->is_chain && kind < 25) { /* sixteen sums that wait for more channels */
         l->groups = 1;
         l->c_in = 1025 + below(r, 300);
         l->c_out = 1 + below(r, 4);
     }
-    t->layout = ANY_LAYOUT;
+    t->layout = t->is_bytes ? CHANNELS_LAST : ANY_LAYOUT;
+    t->is_bare = t->is_bytes && chance(r, 80);
     for (int d = 0; d < t->x.axes; d++)
         t->x.size[d] = 1 + (d == t->x.axes - 1 && chance(r, 40) ? below(r, 700) : below(r, 9));
     if (!t->is_chain && kind >= 90) {
@@ -220,6 +226,13 @@ static inline void draw_sizes(trial *t, layer *l) {
         l->c_in = chance(r, 40) ? 32 + 32 * below(r, 3) : 20 + below(r, 60);
         l->c_out = 30 + below(r, 150);
         t->x.size[0] = 1 + (chance(r, 30) ? below(r, 90) : below(r, 20));
+        if (chance(r, 8)) { /* more weights than are packed at once */
+            l->groups = 1;
+            l->c_in = 128 + below(r, 100);
+            l->c_out = 860 + below(r, 240);
+            t->x.size[0] = 1 + below(r, 6);
+            most_macs = 1500000;
+        }
     }
     do {
         pixels = pixels_of(&t->x);
@@ -228,13 +241,13 @@ static inline void draw_sizes(trial *t, layer *l) {
         int widest = 0;
         for (int d = 1; d < t->x.axes; d++)
             if (t->x.size[d] > t->x.size[widest]) widest = d;
-        if (macs > 300000 || elements > 20000) {
+        if (macs > most_macs || elements > 20000) {
             if (pixels > 1)
                 t->x.size[widest] = (t->x.size[widest] + 1) / 2;
             else
                 l->c_out = (l->c_out + 1) / 2;
         }
-    } while (macs > 300000 || elements > 20000);
+    } while (macs > most_macs || elements > 20000);
 }
 
 /* x's values for the loops; sets entries of the table and pixels without data. */
