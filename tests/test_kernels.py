@@ -150,9 +150,12 @@ def test_pack_brings_rows_into_panels(kernel, rng):
                 want[j // nr, np.arange(k) * nr + j % nr] = 0
             for j in range(n):
                 want[j // nr, np.arange(k) * nr + j % nr] = b[:, j]
-            _kernels.run_kernel(kernel, None, b, panels)
-            np.testing.assert_array_equal(panels, want)
-            check_frame(frame, (3, k * nr))
+            untouched = panels.copy()
+            for fetches_ahead in (False, True):
+                panels[:] = untouched
+                _kernels.run_kernel(kernel, None, b, panels, fetches_ahead=fetches_ahead)
+                np.testing.assert_array_equal(panels, want)
+                check_frame(frame, (3, k * nr))
 
 
 def fma_chain(a, b, total, dtype):

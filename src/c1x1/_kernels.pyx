@@ -33,7 +33,7 @@ cdef extern from "kernels/kernel.h" nogil:
         size_t piece
         int start
         bint fetches_c
-        ptrdiff_t fetched_c, fetched_a
+        ptrdiff_t fetched_c, fetched
         int sweep
         c1x1_ahead ahead
         bint is_ahead_of_b
@@ -203,7 +203,8 @@ def run_kernel(dict kernel, ndarray a, ndarray b, ndarray c, *, str start="zero"
     t.ahead.count = t.k if fetches_ahead else 0
     t.ahead.each, t.is_ahead_of_b = 2, fetches_ahead
     t.sweep = ("columns", "quarters", "runs").index(sweep)
-    t.fetches_c, t.fetched_c, t.fetched_a = fetches_ahead, m * t.ldc, m * t.lda if fetches_ahead else 0
+    t.fetches_c, t.fetched_c = fetches_ahead, m * t.ldc
+    t.fetched = 0 if not fetches_ahead else m * t.lda if kernel["kind"] == "dot" else t.ldb
     if kernel["kind"] == "tile":
         if t.n > n * k.vl:
             t.more = t.n // (n * k.vl) - 1

@@ -19,7 +19,7 @@ void c1x1_multiply_dots(const worker *w, const block *t, const k_block *q) {
             if (whole > 0) {
                 tile.more = whole - 1;
                 if (s->plan->fetches_x && mr > 1)
-                    tile.fetched_a = C1X1_FETCHED / (ptrdiff_t)s->size;
+                    tile.fetched = C1X1_FETCHED / (ptrdiff_t)s->size;
                 s->kernels->dot[mr - 1][tile.n - 1](&tile);
             }
             if (i + whole * mr == end) continue;

@@ -148,9 +148,10 @@ static void pack_panel(worker *w, const block *t, size_t j, size_t cols, size_t 
 }
 
 /* Dense elements at `from` to panels of `length` columns, `panel` elements apart: the rows of k channels,
- * `step` bytes apart. */
+ * `step` bytes apart. Those `fetched` bytes further on, unless it is 0, are fetched meanwhile. */
 static void pack_dense(const shared *s, const c1x1_loader *load, char *to, const char *from,
-                       size_t k, size_t n, ptrdiff_t step, size_t length, size_t panel) {
+                       size_t k, size_t n, ptrdiff_t step, size_t length, size_t panel,
+                       ptrdiff_t fetched) {
     const int is_aligned = (((uintptr_t)from | (uintptr_t)step) & (s->size - 1)) == 0;
     if (load->is_plain && is_aligned) {
         const c1x1_tile rows = {.k = k,
@@ -158,10 +159,14 @@ static void pack_dense(const shared *s, const c1x1_loader *load, char *to, const
                                 .b = from,
                                 .ldb = step / (ptrdiff_t)s->size,
                                 .c = to,
-                                .ldc = (ptrdiff_t)panel};
+                                .ldc = (ptrdiff_t)panel,
+                                .fetched = fetched / (ptrdiff_t)s->size};
         s->kernels->pack[(length >> s->vl_log2) - 1](&rows);
         return;
     }
+    for (size_t r = 0; r < k && fetched != 0; r++)
+        for (size_t byte = 0; byte < n * load->size; byte += C1X1_LINE)
+            __builtin_prefetch(from + (ptrdiff_t)r * step + fetched + byte);
     for (size_t j = 0; j < n; j += length, to += panel * s->size) {
         const c1x1_copy copy = {k, smaller(length, n - j), step, (ptrdiff_t)load->size,
                                 (ptrdiff_t)length};
@@ -170,7 +175,8 @@ static void pack_dense(const shared *s, const c1x1_loader *load, char *to, const
 }
 
 /* All panels of b along memory: a few rows go to every panel before the next ones are touched. Those of
- * k channels begin at `from`, `step` bytes apart, and hold dense elements. */
+ * k channels begin at `from`, `step` bytes apart, and hold dense elements. Each row lies on pages of its
+ * own, beyond what the hardware fetches ahead; the last ones fetch the first of the next block. */
 static void pack_rows(worker *w, const block *t, size_t k, const c1x1_loader *load,
                       const char *from, ptrdiff_t step) {
     const shared *s = w->s;
@@ -178,25 +184,26 @@ static void pack_rows(worker *w, const block *t, size_t k, const c1x1_loader *lo
     const size_t nr = s->plan->nr, panel = s->plan->kc * nr;
     const size_t last = c1x1_last_columns(s->kernels, nr, t->n);
     const size_t before = t->n - last, length = c1x1_row_length(s, last);
+    const ptrdiff_t next_block = t->n0 + t->n < s->plan->n ? (ptrdiff_t)(t->n * unit) : 0;
     char *to_last = w->b + before / nr * panel * s->size;
     for (size_t row = 0, rows; row < k; row += rows, from += (ptrdiff_t)rows * step) {
         rows = smaller(ROWS_AHEAD, k - row);
-        /* Each row lies on pages of its own, beyond what the hardware fetches ahead. */
-        for (size_t next = row + ROWS_AHEAD; next < smaller(row + ROWS_AHEAD + rows, k); next++)
-            for (size_t byte = 0; byte < t->n * unit; byte += C1X1_LINE)
-                __builtin_prefetch(from + (ptrdiff_t)(next - row) * step + byte);
+        const size_t below = smaller(ROWS_AHEAD, k - row - rows);
+        const ptrdiff_t fetched = below > 0        ? (ptrdiff_t)below * step
+                                  : next_block > 0 ? next_block - (ptrdiff_t)row * step
+                                                   : 0;
         if (before > 0)
             pack_dense(s, load, w->b + row / s->factor * nr * s->size, from, rows, before, step, nr,
-                       panel);
+                       panel, fetched);
         pack_dense(s, load, to_last + row / s->factor * length * s->size, from + before * unit,
-                   rows, last, step, length, panel);
+                   rows, last, step, length, panel, fetched);
     }
 }
 
 void c1x1_pack_panel(worker *w, const char *from, size_t channels, size_t n) {
     const shared *s = w->s;
     pack_dense(s, &s->load_x, w->b, from, channels, n, s->problem->x_channel, c1x1_row_length(s, n),
-               0);
+               0, 0);
 }
 
 /* Whether neighbouring pixels of one channel are neighbours in memory, and converted one by one. */

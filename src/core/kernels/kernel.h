@@ -93,7 +93,8 @@ typedef struct {
     int fetches_c;      /* whether lines of c are fetched, those fetched_c elements from here */
     ptrdiff_t fetched_c;
     ptrdiff_t
-        fetched_a;    /* dot: elements from rows of a to those that are fetched meanwhile, or 0 */
+        fetched; /* dot: elements from rows of a to those that are fetched meanwhile, or 0; pack:
+                    from those of b */
     c1x1_sweep sweep; /* chains of vectors: of b */
     size_t piece;     /* of k, at least 1 */
     c1x1_start start;
