@@ -179,9 +179,8 @@ def main() -> None:
     parser.add_argument("--least", type=float, default=95)
     given = parser.parse_args()
     folder = given.folder.resolve()
-    if not (folder / "build/drive").exists():
-        kernels = [name for name in KERNELS if name in isas("gcc", platform.machine())]
-        build("drive", folder / "build", kernels=kernels, core_flags=tuple(SANITIZE))
+    kernels = [name for name in KERNELS if name in isas("gcc", platform.machine())]
+    build("drive", folder / "build", kernels=kernels, core_flags=tuple(SANITIZE))
     (folder / "plain").mkdir(exist_ok=True)
     for unit in set(FILES.values()):
         if not compiled(CORE / unit, folder / "plain" / f"{Path(unit).stem}.o", CORE):

@@ -72,6 +72,7 @@ static const element_case element_cases[] = {
     {I64, C1X1_INT64, C1X1_INT8, (uint64_t)-129, 0x80},
     {I64, C1X1_INT64, C1X1_UINT32, (uint64_t)1 << 32, UINT32_MAX},
     {I64, C1X1_INT64, C1X1_UINT64, UINT64_MAX, 0},
+    {I64, C1X1_UINT64, C1X1_UINT64, UINT64_MAX, 0}, /* the weight is signed */
     /* And back. */
     {F32, C1X1_FLOAT16, C1X1_FLOAT32, 0x0001, 0x33800000},
     {F32, C1X1_FLOAT16, C1X1_FLOAT32, 0x83ff, 0xb87fc000},
