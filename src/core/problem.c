@@ -102,7 +102,7 @@ c1x1_span c1x1_span_of(const void *data, int dims, const ptrdiff_t *shape, const
     for (int d = 0; d < dims; d++) {
         if (shape[d] == 0) return (c1x1_span){(uintptr_t)data, (uintptr_t)data};
         /* Modulo the address space: sizes that do not fit are refused later. */
-        const uintptr_t reach = (uintptr_t)(shape[d] - 1) * distance(strides[d]);
+        const uintptr_t reach = ((uintptr_t)shape[d] - 1) * distance(strides[d]);
         if (strides[d] < 0)
             span.begin -= reach;
         else
