@@ -260,7 +260,7 @@ def conv(x, w, bias=None, *, layout=None, stride=1, groups=1, scale=None, residu
     activation : str or tuple, optional
         "relu", "relu6", "sigmoid", "tanh", "silu", "hardswish", "hardsigmoid", "gelu" (by erf),
         "gelu_tanh", "elu"; or with parameters ("leaky_relu", slope), ("elu", alpha),
-        ("clip", lo, hi), ("prelu", slopes). Applied last, before the result is written.
+        ("clip", lo, hi) where None is no bound, ("prelu", slopes). Applied last, before the result is written.
     lut : array_like, optional
         For `x` of 8 or 16 bits: what stands in the place of each of its values, ``(256,)`` or
         ``(65536,)``, or one row per channel of `x`. A signed value counts from its dtype's minimum.

@@ -72,12 +72,8 @@ def _read_number(name: str, value: Any) -> float:
 
 
 def _read_bounds(given: tuple[Any, ...]) -> tuple[float, float]:
-    low = -np.inf if given[0] is None else given[0]
-    high = np.inf if given[1] is None else given[1]
-    try:
-        low, high = float(low), float(high)
-    except (TypeError, ValueError, OverflowError):
-        raise TypeError(f"activation 'clip' takes two numbers, not {given!r}") from None
+    low = -np.inf if given[0] is None else _read_number("clip", given[0])
+    high = np.inf if given[1] is None else _read_number("clip", given[1])
     if low != low or high != high:
         raise ValueError(f"activation ('clip', {low:g}, {high:g}): a bound is not a number")
     if not low <= high:

@@ -86,6 +86,8 @@ cdef int read_stride(geometry *g, object stride) except -1:
         values = [operator.index(stride)] * spatial
     except TypeError:
         try:
+            if not isinstance(stride, (list, tuple, ndarray)):
+                raise TypeError  # of bytes and dicts too, though they hold ints
             values = [operator.index(s) for s in stride]
         except TypeError:
             raise TypeError(
