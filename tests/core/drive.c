@@ -237,9 +237,9 @@ static const char *find_fault(const trial *t, const array *out, const char *othe
             const long double got = get(at, out->dtype);
             long double want = stored(t->values[0][p * channels + c], out->dtype, is_modular);
             if (t->is_empty[p]) want = t->fill;
-            if (t->is_tiny[p]) want = ldexpl(want, TINY);
+            want = t->power[p] == INFINITE ? sum_of_infinite(t, p, c) : ldexpl(want, t->power[p]);
             if (other && memcmp(at, other + (at - out->memory), size) == 0) continue;
-            if (!other && got == want) continue;
+            if (!other && (got == want || (got != got && want != want))) continue;
             snprintf(text, sizeof text, "pixel %zu channel %zu is %Lg, not %Lg", p, c, got,
                      other ? get(other + (at - out->memory), out->dtype) : want);
             return text;

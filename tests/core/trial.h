@@ -5,7 +5,10 @@
 
 #include "arrays.h"
 
-enum { X, OUT, RESIDUAL, W, TABLE, SCALE, BIAS, SLOPE, ROOMS, MOST_LAYERS = 4, TINY = -130 };
+enum { X, OUT, RESIDUAL, W, TABLE, SCALE, BIAS, SLOPE, ROOMS, MOST_LAYERS = 4 };
+/* Powers of two that a pixel's values may be multiplied by: to subnormal numbers, to some whose products
+ * bfloat16's pieces still hold, to some beyond that; or each is infinite. */
+enum { TINY = -130, LARGE = 90, VAST = 112, INFINITE = 1000 };
 
 typedef struct {
     array w; /* "pixels" are the output channels of all groups */
@@ -27,12 +30,13 @@ typedef struct {
     int has_residual, residual_is_out, is_in_place;
     int has_nodata, nodata_is_nan;
     long nodata, fill;
-    int is_bare;  /* sums alone */
-    int is_bytes; /* x and out of uint8, pixels side by side */
-    int has_tiny; /* some pixels hold subnormal numbers */
-    char *before; /* out's memory */
+    int is_bare;    /* sums alone */
+    int is_bytes;   /* x and out of uint8, pixels side by side */
+    int has_powers; /* some pixels hold very small or large numbers */
+    char *before;   /* out's memory */
     long *values[2];
-    unsigned char *is_empty, *is_tiny; /* pixels without data, of subnormal numbers */
+    unsigned char *is_empty; /* pixels without data */
+    int *power;              /* of two, that pixels are multiplied by */
 } trial;
 
 static inline void *reserve(size_t bytes) {
@@ -282,11 +286,12 @@ static inline void read_x(trial *t) {
             }
             t->values[0][p * channels + c] = value;
         }
-    if (!t->has_tiny) return;
+    if (!t->has_powers) return;
     for (size_t p = 0; p < pixels; p++) {
-        t->is_tiny[p] = (unsigned char)chance(&t->r, 20);
-        for (size_t c = 0; c < channels && t->is_tiny[p]; c++) {
-            const float v = ldexpf((float)t->values[0][p * channels + c], TINY);
+        if (chance(&t->r, 70)) continue;
+        t->power[p] = (int)(long)PICK(&t->r, (size_t)TINY, (size_t)TINY, LARGE, VAST, INFINITE);
+        for (size_t c = 0; c < channels; c++) {
+            const float v = ldexpf((float)t->values[0][p * channels + c], t->power[p]);
             if (t->x.dtype == C1X1_BFLOAT16)
                 memcpy(element(&t->x, p, c), (const char *)&v + 2, 2);
             else
@@ -296,7 +301,7 @@ static inline void read_x(trial *t) {
 }
 
 /* Whether results are sums alone, of which a matrix unit would lose the subnormal ones. */
-static inline int may_be_tiny(const trial *t) {
+static inline int may_have_powers(const trial *t) {
     const layer *l = &t->layers[0];
     return !t->is_chain && l->compute == C1X1_COMPUTE_FLOAT32 &&
            (l->x_dtype == C1X1_FLOAT32 || l->x_dtype == C1X1_BFLOAT16) &&
@@ -375,10 +380,10 @@ static inline void make_trial(trial *t, uint64_t seed) {
     const size_t pixels = pixels_of(&t->x);
     for (int i = 0; i < 2; i++) t->values[i] = reserve(pixels * most * sizeof(long));
     t->is_empty = reserve(pixels);
-    t->is_tiny = reserve(pixels);
+    t->power = reserve(pixels * sizeof(int));
     int x_repeats = 0;
     for (int d = 0; d <= t->x.axes; d++) x_repeats |= t->x.size[d] > 1 && t->x.stride[d] == 0;
-    t->has_tiny = !x_repeats && may_be_tiny(t) && chance(r, 80);
+    t->has_powers = !x_repeats && may_have_powers(t) && chance(r, 80);
     read_x(t);
     t->before = reserve(t->out.bytes);
     memcpy(t->before, t->out.memory, t->out.bytes);
@@ -400,7 +405,7 @@ static inline void release_trial(trial *t) {
     if (t->has_residual && !t->residual_is_out) release_array(&t->residual, &t->rooms[RESIDUAL]);
     for (int i = 0; i < 2; i++) free(t->values[i]);
     free(t->is_empty);
-    free(t->is_tiny);
+    free(t->power);
     free(t->before);
 }
 
@@ -449,6 +454,19 @@ static inline void apply(const trial *t, const layer *l, int is_last, const long
             to[p * outs + o] = activated(l, v, o);
         }
     free(w);
+}
+
+/* A sum of a pixel of infinite numbers: values[1] has them, as whole ones. */
+static inline long double sum_of_infinite(const trial *t, size_t p, size_t o) {
+    const layer *l = &t->layers[0];
+    const long *x = t->values[1] + p * l->groups * l->c_in + o / l->c_out * l->c_in;
+    long double sum = 0;
+    for (size_t i = 0; i < l->c_in; i++)
+        sum += (x[i] > 0   ? INFINITY
+                : x[i] < 0 ? -INFINITY
+                           : 0) *
+               get(element(&l->w, o, i), l->w.dtype);
+    return sum;
 }
 
 /* Leaves in values[0] what the last layer's results are before they become its dtype. */
