@@ -18,8 +18,7 @@ void c1x1_multiply_dots(const worker *w, const block *t, const k_block *q) {
             c1x1_tile tile = c1x1_tile_at(w, t, q, i, j, panel);
             if (whole > 0) {
                 tile.more = whole - 1;
-                if (s->plan->fetches_x && mr > 1)
-                    tile.fetched = C1X1_FETCHED / (ptrdiff_t)s->size;
+                if (s->plan->fetches_x && mr > 1) tile.fetched = C1X1_FETCHED / (ptrdiff_t)s->size;
                 s->kernels->dot[mr - 1][tile.n - 1](&tile);
             }
             if (i + whole * mr == end) continue;
