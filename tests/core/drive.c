@@ -158,11 +158,20 @@ static void force_threads(const setting *s, c1x1_plan *plan) {
     plan->threads = blocks < (size_t)s->threads ? (int)blocks : s->threads;
 }
 
+static c1x1_status run_plan(const c1x1_problem *p, const c1x1_plan *plan) {
+    c1x1_run_state run;
+    c1x1_status status = c1x1_run_begin(&run, p, plan);
+    if (status != C1X1_OK) return status;
+    do status = c1x1_run(&run);
+    while (status == C1X1_PAUSED);
+    c1x1_run_end(&run);
+    return status;
+}
+
 static c1x1_status run_problem(const trial *t, const setting *s, int is_packed) {
     c1x1_problem p;
     c1x1_weights weights = {0};
     c1x1_plan plan;
-    c1x1_run_state run;
     describe_terms(t, &t->layers[0], &p);
     describe_pixels(t, &p);
     c1x1_problem_find_overlap(&p);
@@ -175,12 +184,7 @@ static c1x1_status run_problem(const trial *t, const setting *s, int is_packed) 
     if (status == C1X1_OK) status = c1x1_make_plan(&p, &s->machine, s->threads, &plan);
     if (status == C1X1_OK) {
         force_threads(s, &plan);
-        status = c1x1_run_begin(&run, &p, &plan);
-    }
-    if (status == C1X1_OK) {
-        do status = c1x1_run(&run);
-        while (status == C1X1_PAUSED);
-        c1x1_run_end(&run);
+        status = run_plan(&p, &plan);
     }
     c1x1_free_weights(&weights);
     return status;
@@ -328,6 +332,54 @@ static void run_all(const c1x1_isa *isa) {
     printf("%s (%s): %zu problems from seed %llu\n", isa->name, isa->description, options.problems,
            (unsigned long long)options.seed);
     fflush(stdout);
+}
+
+/* ---- single numbers: an image of one pixel and one channel ------------------------------------- */
+
+/* `p` has x and out; the weight is 1, of the dtype of the sums. */
+static c1x1_status compute_element(c1x1_problem *p, const c1x1_machine *machine) {
+    char w[8];
+    c1x1_plan plan;
+    put(w, c1x1_compute_dtype(p->compute), 1);
+    p->w = w;
+    p->w_dtype = c1x1_compute_dtype(p->compute);
+    p->groups = p->c_in = p->c_out = 1;
+    c1x1_status status = c1x1_problem_normalise(p);
+    if (status == C1X1_OK) status = c1x1_make_plan(p, machine, 1, &plan);
+    return status == C1X1_OK ? run_plan(p, &plan) : status;
+}
+
+static unsigned long faults_of_elements(const c1x1_isa *isa) {
+    unsigned long faults = 0;
+    c1x1_machine machine = *c1x1_this_machine();
+    machine.isa = isa;
+    for (size_t i = 0; i < sizeof element_cases / sizeof *element_cases; i++) {
+        const element_case *e = &element_cases[i];
+        uint64_t out = 0;
+        c1x1_problem p = {.x = (const char *)&e->x, .out = (char *)&out, .compute = e->compute};
+        p.x_dtype = e->x_dtype;
+        p.out_dtype = e->out_dtype;
+        if (compute_element(&p, &machine) == C1X1_OK && out == e->want) continue;
+        printf("FAILED element %zu, %s: %llx, not %llx\n", i, isa->name, (unsigned long long)out,
+               (unsigned long long)e->want);
+        faults++;
+    }
+    for (size_t i = 0; i < sizeof nodata_cases / sizeof *nodata_cases; i++) {
+        const nodata_case *e = &nodata_cases[i];
+        const int is_real = is_float(e->dtype);
+        unsigned char out = 0;
+        c1x1_problem p = {.x = (const char *)&e->x, .out = (char *)&out};
+        p.compute = !is_real ? I64 : e->dtype == C1X1_FLOAT64 ? F64 : F32;
+        p.x_dtype = e->dtype;
+        p.out_dtype = C1X1_UINT8;
+        p.nodata.is_given = 1;
+        memcpy(p.nodata.value, &e->nodata, sizeof p.nodata.value);
+        p.nodata.fill[0] = 99;
+        if (compute_element(&p, &machine) == C1X1_OK && (out == 99) == e->is_found) continue;
+        printf("FAILED nodata %zu, %s\n", i, isa->name);
+        faults++;
+    }
+    return faults;
 }
 
 /* ---- sizes that no memory holds, and forks --------------------------------------------------- */

@@ -1,6 +1,5 @@
 /* elements.h - for drive.c: what becomes of single numbers, at the ends of their dtypes and halfway between
- * neighbours, by an image of one pixel and one channel whose weight is 1. Expected bits are written down
- * from IEEE 754 and from bfloat16's definition. */
+ * neighbours. Expected bits are written down from IEEE 754 and from bfloat16's definition. */
 #ifndef ELEMENTS_H
 #define ELEMENTS_H
 
@@ -105,57 +104,5 @@ static const nodata_case nodata_cases[] = {
     {C1X1_INT16, 0x8000, 0x0000, 0},
     {C1X1_INT64, 7, 7, 1},
 };
-
-/* `p` has x and out; the weight is 1, of the dtype of the sums. */
-static inline c1x1_status compute_element(c1x1_problem *p, const c1x1_machine *machine) {
-    char w[8];
-    c1x1_plan plan;
-    c1x1_run_state run;
-    put(w, c1x1_compute_dtype(p->compute), 1);
-    p->w = w;
-    p->w_dtype = c1x1_compute_dtype(p->compute);
-    p->groups = p->c_in = p->c_out = 1;
-    c1x1_status status = c1x1_problem_normalise(p);
-    if (status == C1X1_OK) status = c1x1_make_plan(p, machine, 1, &plan);
-    if (status == C1X1_OK) status = c1x1_run_begin(&run, p, &plan);
-    if (status != C1X1_OK) return status;
-    do status = c1x1_run(&run);
-    while (status == C1X1_PAUSED);
-    c1x1_run_end(&run);
-    return status;
-}
-
-static inline unsigned long faults_of_elements(const c1x1_isa *isa) {
-    unsigned long faults = 0;
-    c1x1_machine machine = *c1x1_this_machine();
-    machine.isa = isa;
-    for (size_t i = 0; i < sizeof element_cases / sizeof *element_cases; i++) {
-        const element_case *e = &element_cases[i];
-        uint64_t out = 0;
-        c1x1_problem p = {.x = (const char *)&e->x, .out = (char *)&out, .compute = e->compute};
-        p.x_dtype = e->x_dtype;
-        p.out_dtype = e->out_dtype;
-        if (compute_element(&p, &machine) == C1X1_OK && out == e->want) continue;
-        printf("FAILED element %zu, %s: %llx, not %llx\n", i, isa->name, (unsigned long long)out,
-               (unsigned long long)e->want);
-        faults++;
-    }
-    for (size_t i = 0; i < sizeof nodata_cases / sizeof *nodata_cases; i++) {
-        const nodata_case *e = &nodata_cases[i];
-        const int is_real = is_float(e->dtype);
-        unsigned char out = 0;
-        c1x1_problem p = {.x = (const char *)&e->x, .out = (char *)&out};
-        p.compute = !is_real ? I64 : e->dtype == C1X1_FLOAT64 ? F64 : F32;
-        p.x_dtype = e->dtype;
-        p.out_dtype = C1X1_UINT8;
-        p.nodata.is_given = 1;
-        memcpy(p.nodata.value, &e->nodata, sizeof p.nodata.value);
-        p.nodata.fill[0] = 99;
-        if (compute_element(&p, &machine) == C1X1_OK && (out == 99) == e->is_found) continue;
-        printf("FAILED nodata %zu, %s\n", i, isa->name);
-        faults++;
-    }
-    return faults;
-}
 
 #endif

@@ -92,11 +92,9 @@ typedef struct {
     const void *bounds; /* two values, or NULL */
     int fetches_c;      /* whether lines of c are fetched, those fetched_c elements from here */
     ptrdiff_t fetched_c;
-    ptrdiff_t
-        fetched; /* dot: elements from rows of a to those that are fetched meanwhile, or 0; pack:
-                    from those of b */
-    c1x1_sweep sweep; /* chains of vectors: of b */
-    size_t piece;     /* of k, at least 1 */
+    ptrdiff_t fetched; /* elements from rows of a (dot), of b (pack), to those fetched, or 0 */
+    c1x1_sweep sweep;  /* chains of vectors: of b */
+    size_t piece;      /* of k, at least 1 */
     c1x1_start start;
     c1x1_ahead ahead;
     int is_ahead_of_b; /* what is ahead begins anew for each tile to the right, as far from its b */
