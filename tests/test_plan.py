@@ -172,6 +172,10 @@ def test_planes_that_few_rows_of_tiles_read_stay_where_they_are():
     # In L2 they do for more rows of tiles.
     assert b(20, 20, 64, 32) == "in_place"
     assert b(20, 20, 64, 128) == "pack_block"
+    # And where planes outweigh the results, there and in L3.
+    assert (b(20, 20, 128, 64), b(20, 20, 127, 64)) == ("in_place", "pack_block")
+    assert (b(56, 56, 96, 48), b(56, 56, 95, 48)) == ("in_place", "pack_block")
+    assert (b(28, 28, 256, 48), b(28, 28, 256, 49)) == ("in_place", "pack_panel")
     # One row of tiles reads them where they lie, unless their lines share sets of L2, too.
     assert b(300, 300, 200, 5) == "in_place"
     assert b(512, 512, 200, 5) == "pack_block"

@@ -6,7 +6,8 @@ static const size_t FEW_PIXELS = 256;    /* packing weights takes longest (decis
 static const size_t PAGE = 4096;
 static const size_t REREAD = 8; /* times L2: planes that several rows of tiles may read in place */
 static const size_t REREAD_ROWS = 4;        /* so many rows (decision 0010), */
-static const size_t REREAD_ROWS_IN_L2 = 10; /* where all planes stay in L2 */
+static const size_t REREAD_ROWS_IN_L2 = 8;  /* where all planes stay in L2, */
+static const size_t REREAD_MORE = 2;        /* times as many rows, for as many times more planes */
 static const size_t REREAD_SHARE = 4;       /* times as many planes as filters, from memory, */
 static const size_t STRIP_PLANES = 128;     /* that all strips read together */
 static const size_t WAYS = 4;               /* of a set of L1, beside results */
@@ -124,18 +125,21 @@ static int reads_by_strips(const c1x1_view *v, const c1x1_machine *machine, cons
 }
 
 /* Whether planes are read where they lie by every row of tiles: copying them costs more than a few such
- * rows do, unless their lines share sets of the cache, or come from memory each time. There they are fetched
- * (c1x1_fetches_pixels), which pays where they are many beside the results; few planes the hardware
- * foresees. */
+ * rows do, of planes that outweigh the results a few more, unless their lines share sets of the cache, or come
+ * from memory each time. There they are fetched (c1x1_fetches_pixels), which pays where they are many beside the
+ * results; few planes the hardware foresees. Rows are counted as if of the tallest tiles that load less than they
+ * multiply: lower ones are wider, and read each plane as often along more of it. */
 static int planes_stay(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan) {
-    const size_t rows = divide_up(plan->m, plan->mr);
+    const size_t rows = divide_up(plan->m, v->kernels->mr[2]);
     const int is_near = are_near(v, machine, plan);
     const int is_aliased = v->problem->x_channel % (ptrdiff_t)(PAGE / 2) == 0;
-    if (rows <= 1) return is_near || plan->k <= STREAMS || !is_aliased;
+    if (plan->m <= plan->mr) return is_near || plan->k <= STREAMS || !is_aliased;
     if (is_aliased && plan->k > WAYS) return 0;
     if (plan->k <= STREAMS && reads_by_strips(v, machine, plan)) return 1;
-    if (plan->k * plan->n * v->size <= machine->l2_bytes) return rows <= REREAD_ROWS_IN_L2;
-    return rows <= REREAD_ROWS && (is_near || plan->k >= REREAD_SHARE * plan->m);
+    if (!is_near) return rows <= REREAD_ROWS && plan->k >= REREAD_SHARE * plan->m;
+    const int are_in_l2 = plan->k * plan->n * v->size <= machine->l2_bytes;
+    const size_t most = are_in_l2 ? REREAD_ROWS_IN_L2 : REREAD_ROWS;
+    return rows <= (plan->k >= REREAD_MORE * plan->m ? REREAD_MORE * most : most);
 }
 
 /* Whether the planes of few filters are read in runs: the lines that all of them have at one pixel would push each
