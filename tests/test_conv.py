@@ -59,6 +59,33 @@ def test_worked_example_channels_first():
     assert y.shape == (1, 2, 2)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("layout", ["WC", "CW"])
+@pytest.mark.parametrize(
+    ("pixels", "c_in", "c_out"), [(49, 700, 45), (17, 33, 126), (130, 200, 17), (9, 300, 9)]
+)
+def test_a_column_beyond_whole_vectors(isa, layout, pixels, c_in, c_out, threads, rng):
+    x = rng.integers(-3, 4, (pixels, c_in)).astype(np.float32)
+    w = rng.integers(-3, 4, (c_in, c_out)).astype(np.float32)
+    bias = rng.integers(-4, 5, c_out).astype(np.float32)
+    residual = rng.integers(-4, 5, (pixels, c_out)).astype(np.float32)
+    want = np.maximum(x @ w + bias + residual, 0)
+    if layout == "CW":
+        x, residual, want = (np.ascontiguousarray(a.T) for a in (x, residual, want))
+    layer = c1x1.Pointwise(reference.weights_for(w, layout), bias, layout=layout, activation="relu")
+    np.testing.assert_array_equal(layer(x, residual=residual, threads=threads), want)
+    got = c1x1.conv(
+        x,
+        reference.weights_for(w, layout),
+        bias,
+        layout=layout,
+        residual=residual,
+        activation="relu",
+        threads=threads,
+    )
+    np.testing.assert_array_equal(got, want)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(("c_in", "c_out"), [(1, 1), (3, 3), (17, 2), (16, 4), (5, 40), (33, 19)])
 def test_layouts(isa, layout, c_in, c_out, rng):

@@ -10,6 +10,7 @@
 /* Cycles, measured (decision 0005). */
 static const double TILE_CALL = 12;       /* entering and leaving a kernel */
 static const double TILE_STORE = 1;       /* per vector of results */
+static const double COLUMN_STEP = 0.5;    /* per element of a by a column alone */
 static const double PANEL_VECTOR = 1.4;   /* per vector of b fetched from beyond L1 */
 static const double PLANE_ROW = 4;        /* per row of a tile that starts on a page of its own */
 static const double COPY_DENSE = 0.3;     /* per element copied along memory */
@@ -85,12 +86,13 @@ static double grid_cost(const c1x1_view *v, size_t m, size_t n, double steps, un
     const size_t nr = (size_t)nv * s->vl;
     size_t last = n % nr; /* columns of a panel that is not nr wide */
     if (last > 0 && n > nr && c1x1_panel_columns(s, nr, nr + last) > nr) last += nr;
-    double cost = 0;
+    const size_t alone = last > 1 && last % s->vl == 1 && v->small && v->small->column;
+    double cost = (double)alone * (double)m * steps * COLUMN_STEP;
     const struct {
         double panels;
         unsigned nv;
     } parts[] = {{(double)((n - last) / nr), nv},
-                 {last > 0, (unsigned)((last + s->vl - 1) / s->vl)}};
+                 {last > 0, (unsigned)((last - alone + s->vl - 1) / s->vl)}};
     for (int i = 0; i < 2; i++) {
         if (parts[i].panels == 0) continue;
         const unsigned rows = i == 0 ? mr : s->mr[parts[i].nv];
@@ -175,7 +177,7 @@ enum { MANY_ROWS = 1 << 12 };
 unsigned c1x1_panel_width(const c1x1_machine *machine, c1x1_compute compute, size_t c_in,
                           size_t c_out) {
     const c1x1_kernels *kernels = c1x1_find_kernels(machine->isa, compute, NULL);
-    const c1x1_view v = {.kernels = kernels};
+    const c1x1_view v = {.kernels = kernels, .small = c1x1_find_small(machine->isa, compute)};
     return kernels->vl * best_nv(&v, c_out, (double)c1x1_steps(compute, c_in), MANY_ROWS, 0);
 }
 

@@ -36,42 +36,53 @@ static c1x1_ahead planes_ahead(const shared *s, const char *panel, size_t channe
     return (c1x1_ahead){bytes > C1X1_LINE ? last - C1X1_LINE : last, channels, step, 1};
 }
 
-/* Of a panel that is a single column all rows from i to `end` but a few; how many. */
-static size_t multiply_column(const worker *w, const block *t, const k_block *q, size_t i,
-                              size_t end, size_t j, const char *panel) {
+/* Rows i .. end of a panel that is a single column, but for the last few; how many. */
+static size_t multiply_column(const worker *w, const block *t, const k_block *q, c1x1_tile *tile,
+                              size_t i, size_t end, size_t j) {
     const shared *s = w->s;
-    if (!s->columns || c1x1_columns_at(s, t, j) != 1) return 0;
     const size_t rows = (end - i) / s->columns->vl * s->columns->vl;
     if (rows == 0) return 0;
-    c1x1_tile tile = c1x1_tile_at(w, t, q, i, j, panel);
-    tile.more = rows / s->columns->vl - 1;
-    s->columns->column(&tile);
+    tile->more = rows / s->columns->vl - 1;
+    s->columns->column(tile);
+    tile->more = 0;
     if (s->finish && q->is_last && s->plan->is_direct)
-        c1x1_finish_rows(s, t, i, rows, j, 1, tile.c, tile.ldc);
+        c1x1_finish_rows(s, t, i, rows, j, 1, tile->c, tile->ldc);
     return rows;
 }
 
-/* Tiles of at most `mr` rows from row i to row `end` of one panel; of even height, since a tile of one
- * or two rows takes as long as one of four. */
-static void multiply_rows(const worker *w, const block *t, const k_block *q, size_t i, size_t end,
-                          size_t mr, size_t j, const char *panel) {
+/* To the tile as many rows below, and as many columns further on. */
+static void move_tile(const shared *s, c1x1_tile *tile, size_t rows, size_t columns) {
+    const ptrdiff_t size = (ptrdiff_t)s->size, down = (ptrdiff_t)rows * size,
+                    right = (ptrdiff_t)columns * size;
+    tile->a = (const char *)tile->a + down * tile->lda;
+    tile->b = (const char *)tile->b + right;
+    tile->c = (char *)tile->c + down * tile->ldc + right;
+    if (tile->residual) tile->residual = (const char *)tile->residual + down * tile->ldr + right;
+    if (tile->bias_m) tile->bias_m = (const char *)tile->bias_m + down;
+    if (tile->bias_n) tile->bias_n = (const char *)tile->bias_n + right;
+}
+
+/* Rows i .. end of the columns at j that `tile`, at row i, tells, by tiles of at most `mr` rows; of even
+ * height, since a tile of one or two rows takes as long as one of four. */
+static void multiply_tiles(const worker *w, const block *t, const k_block *q, c1x1_tile tile,
+                           size_t i, size_t end, size_t j) {
     const shared *s = w->s;
     const c1x1_plan *plan = s->plan;
-    i += multiply_column(w, t, q, i, end, j, panel);
-    if (i == end) return;
-    const ptrdiff_t a_step = (ptrdiff_t)s->size * q->a.ld, c_step = (ptrdiff_t)s->size * q->ldc;
+    if (tile.n == 1 && s->columns) {
+        const size_t rows = multiply_column(w, t, q, &tile, i, end, j);
+        if ((i += rows) == end) return;
+        move_tile(s, &tile, rows, 0);
+    }
+    const size_t mr = c1x1_rows_of(s, tile.n);
     const size_t tiles = end - i <= mr ? 1 : divide_up(end - i, mr);
     const size_t low = tiles == 1 ? end - i : (end - i) / tiles;
     size_t taller = end - i - low * tiles;
-    c1x1_tile tile = c1x1_tile_at(w, t, q, i, j, panel);
-    const ptrdiff_t r_step = (ptrdiff_t)s->size * tile.ldr;
     const size_t nv = (tile.n + s->kernels->vl - 1) >> s->vl_log2;
     const int is_masked = tile.n != nv << s->vl_log2;
     const int is_finished = s->finish && q->is_last && plan->is_direct;
-    size_t unfinished = 0;          /* rows of sums right above row i */
-    size_t wanted = q->ahead.count; /* shared out among the tiles */
+    size_t unfinished = 0;            /* rows of sums right above row i */
+    size_t wanted = tile.ahead.count; /* shared out among the tiles */
     const size_t share = divide_up(wanted, tiles);
-    tile.ahead = q->ahead;
     tile.ahead.each = larger(divide_up(FETCHED_EVERY * share, larger(q->k, 1)), 1);
     tile.is_ahead_of_b = wanted > 0 && tile.more > 0;
     for (size_t rows; i < end; i += rows) {
@@ -89,15 +100,36 @@ static void multiply_rows(const worker *w, const block *t, const k_block *q, siz
         if (is_finished && (unfinished >= FINISHED_ROWS || i + rows == end)) {
             const size_t above = unfinished - rows;
             c1x1_finish_rows(s, t, i - above, unfinished, j, tile.n * (1 + tile.more),
-                             (char *)tile.c - (ptrdiff_t)above * c_step, tile.ldc);
+                             (char *)tile.c - (ptrdiff_t)(above * s->size) * tile.ldc, tile.ldc);
             unfinished = 0;
         }
-        if (tile.residual) tile.residual = (const char *)tile.residual + (ptrdiff_t)rows * r_step;
         if (share > 0) tile.ahead.at += (ptrdiff_t)share * tile.ahead.step;
-        tile.a = (const char *)tile.a + (ptrdiff_t)rows * a_step;
-        tile.c = (char *)tile.c + (ptrdiff_t)rows * c_step;
-        if (tile.bias_m) tile.bias_m = (const char *)tile.bias_m + rows * s->size;
+        move_tile(s, &tile, rows, 0);
     }
+}
+
+/* Whether a panel ends in such a column. */
+static int is_column_left(const shared *s, size_t columns) {
+    return s->columns && columns > 1 && (columns & (s->kernels->vl - 1)) == 1;
+}
+
+/* Rows i .. end of one panel. A single column beyond its whole vectors is multiplied alone: in a tile
+ * it would take as long as a vector of them. */
+static void multiply_rows(const worker *w, const block *t, const k_block *q, size_t i, size_t end,
+                          size_t j, const char *panel) {
+    const shared *s = w->s;
+    c1x1_tile tile = c1x1_tile_at(w, t, q, i, j, panel);
+    tile.ahead = q->ahead;
+    if (is_column_left(s, tile.n)) {
+        const size_t whole = --tile.n;
+        if (tile.fetched_c) tile.fetched_c = (ptrdiff_t)c1x1_rows_of(s, whole) * tile.ldc;
+        multiply_tiles(w, t, q, tile, i, end, j);
+        move_tile(s, &tile, 0, whole);
+        tile.n = 1;
+        tile.ahead = (c1x1_ahead){0};
+        j += whole;
+    }
+    multiply_tiles(w, t, q, tile, i, end, j);
 }
 
 /* Each panel of pixels is packed into L1, multiplied by all rows, and forgotten. Meanwhile what comes
@@ -128,7 +160,7 @@ static void multiply_panels(worker *w, const block *t, k_block *q) {
                     s, x + cols * s->load_x.size,
                     is_end ? 0 : c1x1_channels(s, 0, smaller(plan->kc, plan->k)), step);
             c1x1_pack_panel(w, from, channels, cols);
-            multiply_rows(w, t, q, 0, t->m, c1x1_rows_of(s, cols), j, w->b);
+            multiply_rows(w, t, q, 0, t->m, j, w->b);
             q->k0 += q->k;
         } while (q->k0 < plan->k);
     }
@@ -137,11 +169,13 @@ static void multiply_panels(worker *w, const block *t, k_block *q) {
 /* Rows that tiles of either height share out evenly: the last panel may be wider, and its tiles lower. As
  * many of them as stay in L1, since each strip costs a few calls. */
 static size_t strip_of(const shared *s, const block *t, size_t k) {
-    const size_t mr = s->plan->mr;
-    const size_t last = c1x1_rows_of(s, c1x1_last_columns(s->kernels, s->plan->nr, t->n));
+    const size_t mr = s->plan->mr, columns = c1x1_last_columns(s->kernels, s->plan->nr, t->n);
+    const size_t last = c1x1_rows_of(s, columns);
     size_t rows = mr;
     while (rows % last != 0 && rows < MOST_STRIPS * mr) rows += mr;
     if (rows % last != 0) rows = mr;
+    if (is_column_left(s, columns))
+        rows = 2 * s->columns->vl; /* as many as its kernel takes at a time */
     return larger(STRIP_BYTES / (k * s->size + 1) / rows, 1) * rows;
 }
 
@@ -156,7 +190,7 @@ static void multiply_rows_outside(const worker *w, const block *t, k_block *q) {
         q->more = alike;
         for (size_t j = 0, cols; j < t->n; j += cols, panel += q->b.panel_bytes) {
             cols = c1x1_columns_at(s, t, j);
-            multiply_rows(w, t, q, i, smaller(i + strip, t->m), c1x1_rows_of(s, cols), j, panel);
+            multiply_rows(w, t, q, i, smaller(i + strip, t->m), j, panel);
             cols += q->more * plan->nr;
             panel += (ptrdiff_t)q->more * q->b.panel_bytes;
             q->more = 0;
@@ -175,7 +209,7 @@ static void multiply_panels_outside(const worker *w, const block *t, k_block *q)
         cols = c1x1_columns_at(s, t, j);
         const size_t mr = c1x1_rows_of(s, cols);
         q->more = t->m <= mr ? c1x1_panels_alike(s, t, j, cols) : 0;
-        multiply_rows(w, t, q, 0, t->m, mr, j, panel);
+        multiply_rows(w, t, q, 0, t->m, j, panel);
         cols += q->more * s->plan->nr;
         panel += (ptrdiff_t)q->more * q->b.panel_bytes;
     }
