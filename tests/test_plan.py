@@ -295,6 +295,25 @@ def test_threads_share_out_the_weights_of_few_pixels():
 
 
 @needs_x86
+@pytest.mark.parametrize("layout", ["last", "first"])
+@pytest.mark.parametrize("threads", [2, 3, 4])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        [7, 7, 512, 2048],
+        [14, 14, 512, 2048],
+        [28, 28, 512, 128],
+        [28, 28, 192, 64],
+        [31, 33, 300, 300],
+    ],
+)
+def test_few_blocks_are_shared_out_evenly(shape, threads, layout):
+    p = plan([1, *shape], layout, machine=MACHINE | {"threads": threads})
+    busiest = -(-p["blocks"] // threads) * p["mc"] * p["nc"]
+    assert busiest * threads <= 1.15 * p["m"] * p["n"]
+
+
+@needs_x86
 def test_one_pixel_of_planes_does_not_turn_the_weights():
     assert plan([1, 1, 1, 2048, 1000], "first")["role"] == "pixels_n"
 

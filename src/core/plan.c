@@ -12,21 +12,42 @@ static const size_t WORKSPACE = 1 << 20;       /* bytes of a thread, beside its 
 
 static double greater(double a, double b) { return a > b ? a : b; }
 
-/* A block of `total` such that `outer` times its blocks keep all threads busy to the end: the share of
- * the busiest counts. Among equals the smallest, which leaves most to take over, or the largest,
+/* A block of `total`, at most `most`, such that `outer` times its blocks keep all threads busy to the end: the
+ * share of the busiest counts. Among (nearly) equals the smallest, which leaves most to take over, or the largest,
  * since a block reads or packs the other operand anew. */
-static size_t balanced_block(size_t total, size_t unit, size_t outer, size_t threads,
+static size_t balanced_block(size_t total, size_t most, size_t unit, size_t outer, size_t threads,
                              int prefers_large) {
-    size_t best = total, least = SIZE_MAX;
-    for (size_t parts = 1; parts <= 4 * threads; parts++) {
-        const size_t block = smaller(round_up(divide_up(total, parts), unit), total);
+    enum { SLACK = 32 };
+    size_t best = most, least = SIZE_MAX;
+    const size_t fewest = divide_up(total, most);
+    for (size_t parts = fewest; parts < fewest + 4 * threads; parts++) {
+        const size_t block = smaller(round_up(divide_up(total, parts), unit), most);
         const size_t share = divide_up(outer * divide_up(total, block), threads) * block;
-        if (share < least || (share == least && !prefers_large)) {
+        if (share + share / SLACK < least || (share <= least && !prefers_large)) {
             least = share;
             best = block;
         }
     }
     return best;
+}
+
+static void count_blocks(c1x1_plan *plan) {
+    plan->m_blocks = divide_up(plan->m, plan->mc);
+    plan->n_blocks = (plan->head > 0) + divide_up(plan->n - plan->head, plan->nc);
+}
+
+/* Blocks of pixels, where they are few, of which each thread gets as many. */
+static void share_pixels(const c1x1_view *v, c1x1_plan *plan) {
+    enum { FEW = 8 };
+    const size_t threads = (size_t)plan->threads, blocks = c1x1_plan_blocks(plan);
+    if (threads < 2 || v->problem->overlap != C1X1_APART || blocks >= FEW * threads) return;
+    if (c1x1_pixels_are_n(plan->role) && plan->n_blocks > 1)
+        plan->nc = balanced_block(plan->n, plan->nc, plan->unit ? C1X1_MATRIX_EDGE : plan->nr,
+                                  plan->outer * plan->m_blocks, threads, 1);
+    else if (!c1x1_pixels_are_n(plan->role) && plan->m_blocks > 1)
+        plan->mc = balanced_block(plan->m, plan->mc, plan->unit ? C1X1_MATRIX_EDGE : plan->mr,
+                                  plan->outer * plan->n_blocks, threads, 1);
+    count_blocks(plan);
 }
 
 /* More, narrower tasks where the pixels alone do not keep every thread busy. */
@@ -37,17 +58,12 @@ static void split_channels(const c1x1_view *v, c1x1_plan *plan) {
     if (threads < 2 || v->problem->overlap != C1X1_APART || blocks >= 3 * threads) return;
     if (plan->role == C1X1_PIXELS_M) {
         const size_t outer = plan->outer * plan->m_blocks;
-        plan->nc = smaller(plan->nc, balanced_block(plan->n, n_unit, outer, threads, 1));
+        plan->nc = balanced_block(plan->n, plan->nc, n_unit, outer, threads, 1);
     } else if (plan->role == C1X1_PIXELS_N) {
         const size_t outer = plan->outer * plan->n_blocks;
         const int packs_anew = plan->b == C1X1_PACK_PANEL || plan->kc < plan->k;
-        plan->mc = smaller(plan->mc, balanced_block(plan->m, m_unit, outer, threads, packs_anew));
+        plan->mc = balanced_block(plan->m, plan->mc, m_unit, outer, threads, packs_anew);
     }
-}
-
-static void count_blocks(c1x1_plan *plan) {
-    plan->m_blocks = divide_up(plan->m, plan->mc);
-    plan->n_blocks = (plan->head > 0) + divide_up(plan->n - plan->head, plan->nc);
 }
 
 /* Small blocks are taken several at a time, as long as every thread gets some tasks. */
@@ -192,6 +208,7 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     else
         c1x1_choose_blocks(&v, machine, per_task, c.x_in_place, plan);
     count_blocks(plan);
+    share_pixels(&v, plan);
     split_channels(&v, plan);
     fit_workspace(&v, plan);
     count_blocks(plan);
