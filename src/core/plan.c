@@ -36,11 +36,13 @@ static void count_blocks(c1x1_plan *plan) {
     plan->n_blocks = (plan->head > 0) + divide_up(plan->n - plan->head, plan->nc);
 }
 
-/* Blocks of pixels, where they are few, of which each thread gets as many. */
+/* Blocks of pixels, where they are few, of which each thread gets as many. Planes that are read in runs want
+ * long ones. */
 static void share_pixels(const c1x1_view *v, c1x1_plan *plan) {
     enum { FEW = 8 };
     const size_t threads = (size_t)plan->threads, blocks = c1x1_plan_blocks(plan);
     if (threads < 2 || v->problem->overlap != C1X1_APART || blocks >= FEW * threads) return;
+    if (plan->chains > 1) return;
     if (c1x1_pixels_are_n(plan->role) && plan->n_blocks > 1)
         plan->nc = balanced_block(plan->n, plan->nc, plan->unit ? C1X1_MATRIX_EDGE : plan->nr,
                                   plan->outer * plan->m_blocks, threads, 1);
