@@ -17,11 +17,14 @@
 #include "elements.h"
 #include "trial.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#define COUNT_OF(array) (sizeof(array) / sizeof *(array))
 
 /* ---- allocations that fail ------------------------------------------------------------------ */
 
@@ -353,7 +356,7 @@ static unsigned long faults_of_elements(const c1x1_isa *isa) {
     unsigned long faults = 0;
     c1x1_machine machine = *c1x1_this_machine();
     machine.isa = isa;
-    for (size_t i = 0; i < sizeof element_cases / sizeof *element_cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(element_cases); i++) {
         const element_case *e = &element_cases[i];
         uint64_t out = 0;
         c1x1_problem p = {.x = (const char *)&e->x, .out = (char *)&out, .compute = e->compute};
@@ -364,7 +367,7 @@ static unsigned long faults_of_elements(const c1x1_isa *isa) {
                (unsigned long long)e->want);
         faults++;
     }
-    for (size_t i = 0; i < sizeof nodata_cases / sizeof *nodata_cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(nodata_cases); i++) {
         const nodata_case *e = &nodata_cases[i];
         const int is_real = is_float(e->dtype);
         unsigned char out = 0;
@@ -378,6 +381,48 @@ static unsigned long faults_of_elements(const c1x1_isa *isa) {
         if (compute_element(&p, &machine) == C1X1_OK && (out == 99) == e->is_found) continue;
         printf("FAILED nodata %zu, %s\n", i, isa->name);
         faults++;
+    }
+    return faults;
+}
+
+/* ---- products of any size: a diagonal image by a diagonal matrix -------------------------------- */
+
+/* Numbers of 24 bits times a power of two: exact, however small or large, unless products of their pieces are
+ * lost on the way. */
+static unsigned long faults_of_products(const c1x1_isa *isa) {
+    enum { EDGE = 64 };
+    static const int exponents[] = {-126, -115, -104, -103, -60, 0, 60, 126};
+    static const int sums[] = {-126, -115, -105, -97, -96, -50, 0, 50, 99, 100, 120, 126};
+    static float x[EDGE][EDGE], w[EDGE][EDGE], out[EDGE][EDGE];
+    unsigned long faults = 0;
+    c1x1_machine machine = *c1x1_this_machine();
+    machine.isa = isa;
+    for (size_t i = 0; i < COUNT_OF(exponents) * COUNT_OF(sums); i++) {
+        const int e = exponents[i % COUNT_OF(exponents)], f = sums[i / COUNT_OF(exponents)] - e;
+        if (f < -126 || f > 126) continue;
+        for (size_t d = 0; d < EDGE; d++) {
+            x[d][d] = ldexpf(1 + (float)(d * 131071 + 1) / 8388608, e);
+            w[d][d] = ldexpf(d % 2 ? 1 : -1, f);
+        }
+        c1x1_problem p = {
+            .x = (const char *)x, .w = (const char *)w, .out = (char *)out, .dims = 1};
+        p.compute = C1X1_COMPUTE_FLOAT32;
+        p.x_dtype = p.w_dtype = p.out_dtype = C1X1_FLOAT32;
+        p.groups = 1;
+        p.c_in = p.c_out = EDGE;
+        p.x_channel = p.out_channel = p.w_out = sizeof(float);
+        p.w_in = sizeof *w;
+        p.dim[0] = (c1x1_dim){EDGE, sizeof *x, sizeof *out, 0};
+        c1x1_plan plan;
+        c1x1_status status = c1x1_problem_normalise(&p);
+        if (status == C1X1_OK) status = c1x1_make_plan(&p, &machine, 1, &plan);
+        if (status == C1X1_OK) status = run_plan(&p, &plan);
+        int is_wrong = status != C1X1_OK;
+        for (size_t r = 0; r < EDGE; r++)
+            for (size_t c = 0; c < EDGE; c++)
+                is_wrong |= out[r][c] != (r == c ? x[r][r] * w[r][r] : 0);
+        if (is_wrong) printf("FAILED products of 2^%d and 2^%d, %s\n", e, f, isa->name);
+        faults += (unsigned long)is_wrong;
     }
     return faults;
 }
@@ -423,7 +468,7 @@ static unsigned long faults_of_sizes(void) {
         {3, 1, 2, 2, 8, 6, C1X1_OUT_REPEATS},
         {3, 1, 2, 2, 8, 0, C1X1_OUT_REPEATS},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         c1x1_problem p = {.x = memory, .w = memory, .out = memory, .dims = 1};
         p.groups = cases[i].groups;
         p.compute = C1X1_COMPUTE_FLOAT32;
@@ -465,7 +510,7 @@ static unsigned long faults_of_overlap(void) {
         {0, 0, 3, 1, 2, 2, 16, 16, 4, 8, C1X1_FLOAT32, C1X1_TANGLED},
         {0, 0, 3, 1, 2, 2, 16, 16, 8, 8, C1X1_FLOAT64, C1X1_TANGLED},
     };
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+    for (size_t i = 0; i < COUNT_OF(cases); i++) {
         c1x1_problem p = {.x = memory + cases[i].x, .out = memory + cases[i].out, .dims = 1};
         p.x_dtype = C1X1_FLOAT32;
         p.out_dtype = cases[i].out_dtype;
@@ -538,7 +583,7 @@ int main(int count, char **words) {
         if (isa->needs & ~features)
             printf("%s (%s): this CPU lacks what it needs\n", isa->name, isa->description);
         else {
-            faults += faults_of_elements(isa);
+            faults += faults_of_elements(isa) + faults_of_products(isa);
             run_all(isa);
         }
     }
