@@ -24,6 +24,8 @@
 # is one of zmm16 to zmm31 (in xmm and ymm form too).  numpy's OpenBLAS has such
 # instructions for AVX-512, so the guest makes it use its AVX2 code instead
 # (OPENBLAS_CORETYPE=Haswell), which changes nothing for the code under test.
+# Nor does its XRSTOR take what the dynamic linker saves when a function is first
+# called, so all are bound at the start (LD_BIND_NOW=1).
 #
 # Environment:
 #   TIMEOUT    seconds the emulator may run (1200)
@@ -174,7 +176,7 @@ for flag in avx512f avx512bw avx512dq avx512vl; do
     grep -qw $flag /proc/cpuinfo || echo "emulate_avx512: the guest's CPU has no $flag"
 done >/dev/ttyS1
 export HOME=/root PATH=/usr/bin:/bin LANG=C.UTF-8
-export PYTHONPATH=/site PYTHONUNBUFFERED=1 OPENBLAS_CORETYPE=Haswell
+export PYTHONPATH=/site PYTHONUNBUFFERED=1 OPENBLAS_CORETYPE=Haswell LD_BIND_NOW=1
 cd /job
 { sh /command </dev/null 2>&1; echo $? >/exit_code; } | cat >/dev/ttyS1
 cat /exit_code >/dev/ttyS2
