@@ -62,8 +62,8 @@ static void move_tile(const shared *s, c1x1_tile *tile, size_t rows, size_t colu
     if (tile->bias_n) tile->bias_n = (const char *)tile->bias_n + right;
 }
 
-/* Rows i .. end of the columns at j that `tile`, at row i, tells, by tiles of at most `mr` rows; of even
- * height, since a tile of one or two rows takes as long as one of four. */
+/* Rows i .. end of the columns at j, from `tile`, which is at row i, downwards: tiles of even height, since one
+ * of one or two rows takes as long as one of four. */
 static void multiply_tiles(const worker *w, const block *t, const k_block *q, c1x1_tile tile,
                            size_t i, size_t end, size_t j) {
     const shared *s = w->s;
@@ -108,19 +108,13 @@ static void multiply_tiles(const worker *w, const block *t, const k_block *q, c1
     }
 }
 
-/* Whether a panel ends in such a column. */
-static int is_column_left(const shared *s, size_t columns) {
-    return s->columns && columns > 1 && (columns & (s->kernels->vl - 1)) == 1;
-}
-
-/* Rows i .. end of one panel. A single column beyond its whole vectors is multiplied alone: in a tile
- * it would take as long as a vector of them. */
+/* Rows i .. end of one panel. */
 static void multiply_rows(const worker *w, const block *t, const k_block *q, size_t i, size_t end,
                           size_t j, const char *panel) {
     const shared *s = w->s;
     c1x1_tile tile = c1x1_tile_at(w, t, q, i, j, panel);
     tile.ahead = q->ahead;
-    if (is_column_left(s, tile.n)) {
+    if (c1x1_is_column_left(s->kernels, s->columns, tile.n)) {
         const size_t whole = --tile.n;
         if (tile.fetched_c) tile.fetched_c = (ptrdiff_t)c1x1_rows_of(s, whole) * tile.ldc;
         multiply_tiles(w, t, q, tile, i, end, j);
@@ -166,16 +160,19 @@ static void multiply_panels(worker *w, const block *t, k_block *q) {
     }
 }
 
-/* Rows that tiles of either height share out evenly: the last panel may be wider, and its tiles lower. As
- * many of them as stay in L1, since each strip costs a few calls. */
+/* Rows that tiles of either height share out evenly: the last panel may be wider, and its tiles lower; or as many
+ * as the kernel for a column takes at a time. As many of them as stay in L1, since each strip costs a few
+ * calls. */
 static size_t strip_of(const shared *s, const block *t, size_t k) {
-    const size_t mr = s->plan->mr, columns = c1x1_last_columns(s->kernels, s->plan->nr, t->n);
-    const size_t last = c1x1_rows_of(s, columns);
+    const size_t mr = s->plan->mr, width = c1x1_last_columns(s->kernels, s->plan->nr, t->n);
+    const size_t last = c1x1_rows_of(s, width);
     size_t rows = mr;
-    while (rows % last != 0 && rows < MOST_STRIPS * mr) rows += mr;
-    if (rows % last != 0) rows = mr;
-    if (is_column_left(s, columns))
-        rows = 2 * s->columns->vl; /* as many as its kernel takes at a time */
+    if (c1x1_is_column_left(s->kernels, s->columns, width)) {
+        rows = 2 * s->columns->vl;
+    } else {
+        while (rows % last != 0 && rows < MOST_STRIPS * mr) rows += mr;
+        if (rows % last != 0) rows = mr;
+    }
     return larger(STRIP_BYTES / (k * s->size + 1) / rows, 1) * rows;
 }
 

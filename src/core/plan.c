@@ -41,14 +41,15 @@ static void count_blocks(c1x1_plan *plan) {
 static void share_pixels(const c1x1_view *v, c1x1_plan *plan) {
     enum { FEW = 8 };
     const size_t threads = (size_t)plan->threads, blocks = c1x1_plan_blocks(plan);
+    const int pixels_are_n = c1x1_pixels_are_n(plan->role);
+    size_t *pixels = pixels_are_n ? &plan->nc : &plan->mc;
+    const size_t total = pixels_are_n ? plan->n : plan->m,
+                 tile = pixels_are_n ? plan->nr : plan->mr;
+    const size_t others = plan->outer * (pixels_are_n ? plan->m_blocks : plan->n_blocks);
     if (threads < 2 || v->problem->overlap != C1X1_APART || blocks >= FEW * threads) return;
-    if (plan->chains > 1) return;
-    if (c1x1_pixels_are_n(plan->role) && plan->n_blocks > 1)
-        plan->nc = balanced_block(plan->n, plan->nc, plan->unit ? C1X1_MATRIX_EDGE : plan->nr,
-                                  plan->outer * plan->m_blocks, threads, 1);
-    else if (!c1x1_pixels_are_n(plan->role) && plan->m_blocks > 1)
-        plan->mc = balanced_block(plan->m, plan->mc, plan->unit ? C1X1_MATRIX_EDGE : plan->mr,
-                                  plan->outer * plan->n_blocks, threads, 1);
+    if ((pixels_are_n ? plan->n_blocks : plan->m_blocks) < 2 || plan->chains > 1) return;
+    *pixels =
+        balanced_block(total, *pixels, plan->unit ? C1X1_MATRIX_EDGE : tile, others, threads, 1);
     count_blocks(plan);
 }
 

@@ -171,6 +171,13 @@ static c1x1_status run_plan(const c1x1_problem *p, const c1x1_plan *plan) {
     return status;
 }
 
+static c1x1_status compute_on(const c1x1_machine *machine, c1x1_problem *p) {
+    c1x1_plan plan;
+    c1x1_status status = c1x1_problem_normalise(p);
+    if (status == C1X1_OK) status = c1x1_make_plan(p, machine, 1, &plan);
+    return status == C1X1_OK ? run_plan(p, &plan) : status;
+}
+
 static c1x1_status run_problem(const trial *t, const setting *s, int is_packed) {
     c1x1_problem p;
     c1x1_weights weights = {0};
@@ -342,14 +349,11 @@ static void run_all(const c1x1_isa *isa) {
 /* `p` has x and out; the weight is 1, of the dtype of the sums. */
 static c1x1_status compute_element(c1x1_problem *p, const c1x1_machine *machine) {
     char w[8];
-    c1x1_plan plan;
     put(w, c1x1_compute_dtype(p->compute), 1);
     p->w = w;
     p->w_dtype = c1x1_compute_dtype(p->compute);
     p->groups = p->c_in = p->c_out = 1;
-    c1x1_status status = c1x1_problem_normalise(p);
-    if (status == C1X1_OK) status = c1x1_make_plan(p, machine, 1, &plan);
-    return status == C1X1_OK ? run_plan(p, &plan) : status;
+    return compute_on(machine, p);
 }
 
 static unsigned long faults_of_elements(const c1x1_isa *isa) {
@@ -413,11 +417,7 @@ static unsigned long faults_of_products(const c1x1_isa *isa) {
         p.x_channel = p.out_channel = p.w_out = sizeof(float);
         p.w_in = sizeof *w;
         p.dim[0] = (c1x1_dim){EDGE, sizeof *x, sizeof *out, 0};
-        c1x1_plan plan;
-        c1x1_status status = c1x1_problem_normalise(&p);
-        if (status == C1X1_OK) status = c1x1_make_plan(&p, &machine, 1, &plan);
-        if (status == C1X1_OK) status = run_plan(&p, &plan);
-        int is_wrong = status != C1X1_OK;
+        int is_wrong = compute_on(&machine, &p) != C1X1_OK;
         for (size_t r = 0; r < EDGE; r++)
             for (size_t c = 0; c < EDGE; c++)
                 is_wrong |= out[r][c] != (r == c ? x[r][r] * w[r][r] : 0);

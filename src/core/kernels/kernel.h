@@ -189,6 +189,13 @@ static inline size_t c1x1_last_columns(const c1x1_kernels *kernels, size_t nr, s
     return left;
 }
 
+/* Whether of a panel, beyond its whole vectors, a single column is left, which a kernel of its own takes: in a
+ * tile it would take as long as a vector. `columns` has that kernel, or is NULL. */
+static inline int c1x1_is_column_left(const c1x1_kernels *kernels, const c1x1_kernels *columns,
+                                      size_t width) {
+    return columns && columns->column && width > 1 && (width & (kernels->vl - 1)) == 1;
+}
+
 /* ---- matrix units ----------------------------------------------------------------------------- */
 
 enum {
