@@ -11,6 +11,14 @@
         raw_;                       \
     })
 
+/* Values side by side that share a table. */
+#define DEFINE_LOOK_UP_DENSE(INDEX, ENTRY) \
+    static void look_up_dense_##INDEX##_##ENTRY(ENTRY *restrict to, const char *restrict from, const char *entries, size_t count) { \
+        _Pragma("GCC unroll 8")\
+        for (size_t i = 0; i < count; i++) \
+            to[i] = ((const ENTRY *)(const void *)entries)[FETCH(INDEX, from + i * sizeof(INDEX))]; \
+    }
+
 #define DEFINE_LOOK_UP(INDEX, ENTRY)                                                          \
     static void look_up_##INDEX##_##ENTRY(void *packed, const char *restrict source,          \
                                           const c1x1_copy *copy, const c1x1_table *table) {   \
@@ -31,6 +39,10 @@
             ENTRY *restrict to = (ENTRY *)packed + (ptrdiff_t)r * copy->ld;                   \
             const char *from = source + (ptrdiff_t)r * copy->row_stride;                      \
             const char *entries = table->at + (ptrdiff_t)r * table->row;                      \
+            if (copy->col_stride == sizeof(INDEX) && table->column == 0) {                    \
+                look_up_dense_##INDEX##_##ENTRY(to, from, entries, copy->cols);               \
+                continue;                                                                     \
+            }                                                                                 \
             for (size_t c = 0; c < copy->cols; c++) {                                         \
                 to[c] = ((const ENTRY *)(const void *)entries)[FETCH(INDEX, from)];           \
                 from += copy->col_stride;                                                     \
@@ -39,6 +51,8 @@
         }                                                                                     \
     }
 #define FOR_EACH_INDEX(X, ENTRY) X(int8_t, ENTRY) X(uint8_t, ENTRY) X(int16_t, ENTRY) X(uint16_t, ENTRY)
+FOR_EACH_INDEX(DEFINE_LOOK_UP_DENSE, uint32_t)
+FOR_EACH_INDEX(DEFINE_LOOK_UP_DENSE, uint64_t)
 FOR_EACH_INDEX(DEFINE_LOOK_UP, uint32_t)
 FOR_EACH_INDEX(DEFINE_LOOK_UP, uint64_t)
 
