@@ -2,7 +2,6 @@
  * for pixels without data. */
 #include "stage.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define FETCH(type, p)              \
@@ -24,7 +23,7 @@
 /* Down the columns where these are longer and lie along memory. */
 static int goes_down(const c1x1_copy *copy) {
     if (copy->cols >= copy->rows) return 0;
-    return copy->cols == 1 || llabs(copy->row_stride) < llabs(copy->col_stride);
+    return copy->cols == 1 || c1x1_is_nearer(copy->row_stride, copy->col_stride);
 }
 
 #define DEFINE_LOOK_UP(INDEX, ENTRY)                                                            \

@@ -147,13 +147,14 @@ static void pack_panel(worker *w, const block *t, size_t j, size_t cols, size_t 
               &(c1x1_copy){channels, cols, p->w_in, p->w_out, length});
 }
 
-/* Dense elements at `from` to panels of `length` columns, `panel` elements apart: the rows of k channels,
- * `step` bytes apart. Those `fetched` bytes further on, unless it is 0, are fetched meanwhile. */
-static void pack_dense(const shared *s, const c1x1_loader *load, char *to, const char *from,
-                       size_t k, size_t n, ptrdiff_t step, size_t length, size_t panel,
-                       ptrdiff_t fetched) {
+/* Elements at `from`, `unit` bytes apart, to panels of `length` columns, `panel` elements apart: the rows of k
+ * channels, `step` bytes apart. Those `fetched` bytes further on, unless it is 0, are fetched meanwhile. */
+static void pack_along(const shared *s, const c1x1_loader *load, char *to, const char *from,
+                       size_t k, size_t n, ptrdiff_t step, ptrdiff_t unit, size_t length,
+                       size_t panel, ptrdiff_t fetched) {
     const int is_aligned = (((uintptr_t)from | (uintptr_t)step) & (s->size - 1)) == 0;
-    if (load->is_plain && is_aligned) {
+    const int is_dense = unit == (ptrdiff_t)load->size;
+    if (load->is_plain && is_dense && is_aligned) {
         const c1x1_tile rows = {.k = k,
                                 .n = n,
                                 .b = from,
@@ -164,53 +165,55 @@ static void pack_dense(const shared *s, const c1x1_loader *load, char *to, const
         s->kernels->pack[(length >> s->vl_log2) - 1](&rows);
         return;
     }
+    const size_t span = (size_t)(unit < 0 ? -unit : unit);
+    const ptrdiff_t each = (ptrdiff_t)divide_up(C1X1_LINE, span);
     for (size_t r = 0; r < k && fetched != 0; r++)
-        for (size_t byte = 0; byte < n * load->size; byte += C1X1_LINE)
-            __builtin_prefetch(from + (ptrdiff_t)r * step + fetched + byte);
+        for (ptrdiff_t at = 0; at < (ptrdiff_t)n; at += each)
+            __builtin_prefetch(from + (ptrdiff_t)r * step + fetched + at * unit);
     for (size_t j = 0; j < n; j += length, to += panel * s->size) {
-        const c1x1_copy copy = {k, smaller(length, n - j), step, (ptrdiff_t)load->size,
-                                (ptrdiff_t)length};
-        c1x1_load(load, C1X1_ACROSS, to, from + j * load->size, &copy);
+        const c1x1_copy copy = {k, smaller(length, n - j), step, unit, (ptrdiff_t)length};
+        c1x1_load(load, C1X1_ACROSS, to, from + (ptrdiff_t)j * unit, &copy);
     }
 }
 
 /* All panels of b along memory: a few rows go to every panel before the next ones are touched. Those of
- * k channels begin at `from`, `step` bytes apart, and hold dense elements. Each row lies on pages of its
+ * k channels begin at `from`, `step` bytes apart, and hold elements `unit` bytes apart. Each row lies on pages of its
  * own, beyond what the hardware fetches ahead; the last ones fetch the first of the next block. */
 static void pack_rows(worker *w, const block *t, size_t k, const c1x1_loader *load,
-                      const char *from, ptrdiff_t step) {
+                      const char *from, ptrdiff_t step, ptrdiff_t unit) {
     const shared *s = w->s;
-    const size_t unit = load->size;
     const size_t nr = s->plan->nr, panel = s->plan->kc * nr;
     const size_t last = c1x1_last_columns(s->kernels, nr, t->n);
     const size_t before = t->n - last, length = c1x1_row_length(s, last);
-    const ptrdiff_t next_block = t->n0 + t->n < s->plan->n ? (ptrdiff_t)(t->n * unit) : 0;
+    const ptrdiff_t next_block = t->n0 + t->n < s->plan->n ? (ptrdiff_t)t->n * unit : 0;
     char *to_last = w->b + before / nr * panel * s->size;
     for (size_t row = 0, rows; row < k; row += rows, from += (ptrdiff_t)rows * step) {
         rows = smaller(ROWS_AHEAD, k - row);
         const size_t below = smaller(ROWS_AHEAD, k - row - rows);
-        const ptrdiff_t fetched = below > 0        ? (ptrdiff_t)below * step
-                                  : next_block > 0 ? next_block - (ptrdiff_t)row * step
-                                                   : 0;
+        const ptrdiff_t fetched = below > 0         ? (ptrdiff_t)below * step
+                                  : next_block != 0 ? next_block - (ptrdiff_t)row * step
+                                                    : 0;
         if (before > 0)
-            pack_dense(s, load, w->b + row / s->factor * nr * s->size, from, rows, before, step, nr,
-                       panel, fetched);
-        pack_dense(s, load, to_last + row / s->factor * length * s->size, from + before * unit,
-                   rows, last, step, length, panel, fetched);
+            pack_along(s, load, w->b + row / s->factor * nr * s->size, from, rows, before, step,
+                       unit, nr, panel, fetched);
+        pack_along(s, load, to_last + row / s->factor * length * s->size,
+                   from + (ptrdiff_t)before * unit, rows, last, step, unit, length, panel, fetched);
     }
 }
 
 void c1x1_pack_panel(worker *w, const char *from, size_t channels, size_t n) {
     const shared *s = w->s;
-    pack_dense(s, &s->load_x, w->b, from, channels, n, s->problem->x_channel, c1x1_row_length(s, n),
-               0, 0);
+    pack_along(s, &s->load_x, w->b, from, channels, n, s->problem->x_channel,
+               (ptrdiff_t)s->load_x.size, c1x1_row_length(s, n), 0, 0);
 }
 
-/* Whether neighbouring pixels of one channel are neighbours in memory, and converted one by one. */
-static int is_planar(const shared *s) {
+/* The step from pixel to pixel of a block, where it is shorter than that between channels and values are converted
+ * one by one; else 0. */
+static ptrdiff_t planar_step(const shared *s) {
     const c1x1_problem *p = s->problem;
-    return !s->plan->is_gathered && p->dims > 0 && !p->table &&
-           p->dim[p->dims - 1].x_stride == (ptrdiff_t)s->load_x.size;
+    if (s->plan->is_gathered || p->dims == 0 || p->table) return 0;
+    const ptrdiff_t step = p->dim[p->dims - 1].x_stride;
+    return c1x1_is_nearer(step, p->x_channel) ? step : 0;
 }
 
 /* All channels of the block's pixels side by side, as small kernels read them and pixels for them lie. */
@@ -254,11 +257,12 @@ operand c1x1_pack_b(worker *w, const block *t, size_t k0, size_t k) {
     } else if (c1x1_holds_pixels(w, t, t->n0, k0)) {
         return panels;
     }
-    if (c1x1_pixels_are_n(plan->role) && is_planar(s)) {
+    const ptrdiff_t pixel = c1x1_pixels_are_n(plan->role) ? planar_step(s) : 0;
+    if (pixel != 0) {
         from = t->x + c1x1_segment_at(s, t->n0, t->n).x + c1x1_channel_at(s, k0, p->x_channel);
-        pack_rows(w, t, channels, &s->load_x, from, p->x_channel);
+        pack_rows(w, t, channels, &s->load_x, from, p->x_channel, pixel);
     } else if (plan->role == C1X1_PIXELS_M && p->w_out == (ptrdiff_t)c1x1_dtype_size(p->w_dtype)) {
-        pack_rows(w, t, channels, &s->load_w, from, p->w_in);
+        pack_rows(w, t, channels, &s->load_w, from, p->w_in, p->w_out);
     } else {
         char *to = w->b;
         for (size_t j = 0, cols; j < t->n; j += cols, to += panels.panel_bytes) {

@@ -60,7 +60,7 @@ enum { TRANSPOSED = 8 };
             }                                                                                \
         } else if (rs == size && C1X1_IS_TURNED(type, T)) {                                  \
             c1x1_turn(packed_, ld * size, source, cs, rows, cols);                           \
-        } else if (rs == size) {                                                             \
+        } else if (c1x1_is_nearer(rs, cs)) {                                                 \
             size_t c = 0;                                                                    \
             for (; c + TRANSPOSED <= cols; c += TRANSPOSED) {                                \
                 const char *from = source + (ptrdiff_t)c * cs;                               \
@@ -68,14 +68,14 @@ enum { TRANSPOSED = 8 };
                     T *to = packed + (ptrdiff_t)r * ld + (ptrdiff_t)c;                       \
                     for (size_t q = 0; q < TRANSPOSED; q++)                                  \
                         to[q] = FETCH(NAME, type, T,                                         \
-                                      from + (ptrdiff_t)q * cs + (ptrdiff_t)r * size);       \
+                                      from + (ptrdiff_t)q * cs + (ptrdiff_t)r * rs);         \
                 }                                                                            \
             }                                                                                \
             for (; c < cols; c++) {                                                          \
                 const char *from = source + (ptrdiff_t)c * cs;                               \
                 for (size_t r = 0; r < rows; r++)                                            \
                     packed[(ptrdiff_t)r * ld + (ptrdiff_t)c] =                               \
-                        FETCH(NAME, type, T, from + r * sizeof(type));                       \
+                        FETCH(NAME, type, T, from + (ptrdiff_t)r * rs);                      \
             }                                                                                \
         } else {                                                                             \
             for (size_t r = 0; r < rows; r++) {                                              \

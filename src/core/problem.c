@@ -141,19 +141,36 @@ void c1x1_problem_find_overlap(c1x1_problem *p) {
         p->overlap = is_same_pixels(p) ? C1X1_SAME_PIXELS : C1X1_TANGLED;
 }
 
-/* Largest steps first. */
-static int outer_first(const void *a, const void *b) {
-    const c1x1_dim *p = a, *q = b;
-    const size_t x = distance(p->x_stride), y = distance(q->x_stride);
-    const size_t s = distance(p->out_stride), t = distance(q->out_stride);
-    if (s / 2 + x / 2 == t / 2 + y / 2) return 0;
-    return s / 2 + x / 2 > t / 2 + y / 2 ? -1 : 1;
+/* Bytes from pixel to pixel along an axis, those of x and of out by how many of them each pixel has. */
+static double weighted_step(const c1x1_problem *p, const c1x1_dim *dim) {
+    return (double)dim->x_stride * (double)p->c_in + (double)dim->out_stride * (double)p->c_out;
 }
 
-static int is_sorted(const c1x1_problem *p) {
-    for (int d = 1; d < p->dims; d++)
-        if (outer_first(&p->dim[d - 1], &p->dim[d]) > 0) return 0;
-    return 1;
+/* Axes are walked upwards in memory: x flipped by a[::-1] is read forwards and the results written backwards, or the other
+ * way round where there are more of those. */
+static void walk_upwards(c1x1_problem *p) {
+    for (int d = 0; d < p->dims; d++) {
+        c1x1_dim *dim = &p->dim[d];
+        if (weighted_step(p, dim) >= 0) continue;
+        const ptrdiff_t last = (ptrdiff_t)dim->size - 1;
+        p->x += last * dim->x_stride;
+        p->out += last * dim->out_stride;
+        if (p->epilogue.residual) p->epilogue.residual += last * dim->residual_stride;
+        dim->x_stride = -dim->x_stride;
+        dim->out_stride = -dim->out_stride;
+        dim->residual_stride = -dim->residual_stride;
+    }
+}
+
+/* Largest steps outside. Insertion: there are few, mostly in order. */
+static void sort_dims(c1x1_problem *p) {
+    for (int d = 1; d < p->dims; d++) {
+        const c1x1_dim dim = p->dim[d];
+        int at = d;
+        for (; at > 0 && weighted_step(p, &p->dim[at - 1]) < weighted_step(p, &dim); at--)
+            p->dim[at] = p->dim[at - 1];
+        p->dim[at] = dim;
+    }
 }
 
 /* Each axis must step over all that the axes inside it reach. A few exotic strides that do not
@@ -212,7 +229,8 @@ c1x1_status c1x1_problem_normalise(c1x1_problem *p) {
         if (p->dim[d].size != 1) p->dim[n++] = p->dim[d];
     p->dims = n;
     if (out_repeats(p)) return C1X1_OUT_REPEATS;
-    if (!is_sorted(p)) qsort(p->dim, (size_t)p->dims, sizeof p->dim[0], outer_first);
+    walk_upwards(p);
+    sort_dims(p);
     merge_dims(p);
     p->x_group = (ptrdiff_t)p->c_in * p->x_channel;
     p->w_group = (ptrdiff_t)p->c_out * p->w_out;

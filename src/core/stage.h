@@ -18,6 +18,11 @@ typedef struct {
     ptrdiff_t ld;                     /* elements, of packed or tile */
 } c1x1_copy;
 
+/* Whether steps of `stride` stay closer together than those of `other`: the loop along them belongs inside. */
+static inline int c1x1_is_nearer(ptrdiff_t stride, ptrdiff_t other) {
+    return (stride < 0 ? -stride : stride) < (other < 0 ? -other : other);
+}
+
 typedef void (*c1x1_load_fn)(void *packed, const char *source, const c1x1_copy *copy);
 typedef void (*c1x1_store_fn)(char *target, const void *tile, const c1x1_copy *copy);
 

@@ -49,6 +49,13 @@
             }                                                                                    \
         } else if (rs == size && C1X1_IS_TURNED(type, T)) {                                      \
             c1x1_turn(target, cs, tile_, ld * size, cols, rows);                                 \
+        } else if (c1x1_is_nearer(cs, rs)) {                                                     \
+            for (size_t r = 0; r < rows; r++) {                                                  \
+                char *to = target + (ptrdiff_t)r * rs;                                           \
+                for (size_t c = 0; c < cols; c++)                                                \
+                    PUT(NAME, type, KIND, to + (ptrdiff_t)c * cs,                                \
+                        tile[(ptrdiff_t)r * ld + (ptrdiff_t)c]);                                 \
+            }                                                                                    \
         } else {                                                                                 \
             for (size_t c = 0; c < cols; c++) {                                                  \
                 char *to = target + (ptrdiff_t)c * cs;                                           \
