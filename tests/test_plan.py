@@ -325,6 +325,25 @@ def test_conversion_packs_pixels():
 
 
 @needs_x86
+def test_pixels_are_visited_as_the_operand_of_more_channels_lies():
+    def plan_of(view, c_in, c_out):
+        x = view(np.empty((c_in, 100, 90), np.float32))
+        return _api.plan(x, np.empty((c_out, c_in), np.float32), layout="CHW", machine=MACHINE)
+
+    plain = {c: plan_of(lambda x: x, *c) for c in [(64, 8), (8, 64)]}
+    for view in [
+        lambda x: x[:, ::-1, ::-1],
+        lambda x: x[:, :, ::-1],
+        lambda x: x.transpose(0, 2, 1),
+    ]:
+        many_in, many_out = plan_of(view, 64, 8), plan_of(view, 8, 64)
+        assert many_in["b"] == plain[64, 8]["b"] == "in_place"
+        assert not many_in["is_direct"]
+        assert many_out["is_direct"]
+        assert many_out["b"] == "pack_block"
+
+
+@needs_x86
 def test_stride_reads_pixels_in_place_where_rows_are_long():
     assert plan([1, 56, 56, 64, 64], stride=2)["a"] == "in_place"
     gathered = plan([1, 14, 14, 64, 64], stride=2)

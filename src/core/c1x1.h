@@ -188,9 +188,12 @@ c1x1_span c1x1_span_of(const void *data, int dims, const ptrdiff_t *shape, const
                        size_t itemsize);
 int c1x1_spans_meet(c1x1_span a, c1x1_span b);
 
-/* Checks sizes and strides, drops axes of size 1, sorts and merges the others so that `dim` is as
- * short as it can be. Changes the order in which pixels are visited, never their results. */
+/* Checks sizes and strides, drops axes of size 1, turns, sorts and merges the others so that they follow memory
+ * and `dim` is as short as it can be: x, out and the residual may begin at another pixel. Changes the order in which
+ * pixels are visited, never their results. */
 c1x1_status c1x1_problem_normalise(c1x1_problem *problem);
+/* The same where no axis may be turned: pixels that will lie elsewhere. */
+c1x1_status c1x1_problem_normalise_block(c1x1_problem *problem);
 
 /* Pixels of a normalised problem. */
 size_t c1x1_problem_pixels(const c1x1_problem *problem);

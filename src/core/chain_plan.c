@@ -120,7 +120,7 @@ c1x1_status c1x1_chain_plan(c1x1_chain *chain, const c1x1_machine *machine, int 
         c1x1_problem *l = &chain->layer[i];
         c1x1_plan *plan = &chain->plan[2 * i];
         connect(chain, i);
-        status = c1x1_problem_normalise(l);
+        status = c1x1_problem_normalise_block(l);
         if (status == C1X1_OK) status = c1x1_make_plan(l, machine, 1, &plan[0]);
         if (status != C1X1_OK) return status;
         plan[1] = plan[0];

@@ -3,8 +3,6 @@
 #include "c1x1.h"
 #include "sizes.h"
 
-#include <stdlib.h>
-
 static const size_t dtype_sizes[] = {
 #define SIZE(NAME, name, type) sizeof(type),
     C1X1_FOR_EACH_DTYPE(SIZE)
@@ -141,13 +139,13 @@ void c1x1_problem_find_overlap(c1x1_problem *p) {
         p->overlap = is_same_pixels(p) ? C1X1_SAME_PIXELS : C1X1_TANGLED;
 }
 
-/* Bytes from pixel to pixel along an axis, those of x and of out by how many of them each pixel has. */
+/* Bytes from pixel to pixel along an axis, of x and of out, each as often as a pixel has channels there. */
 static double weighted_step(const c1x1_problem *p, const c1x1_dim *dim) {
     return (double)dim->x_stride * (double)p->c_in + (double)dim->out_stride * (double)p->c_out;
 }
 
-/* Axes are walked upwards in memory: x flipped by a[::-1] is read forwards and the results written backwards, or the other
- * way round where there are more of those. */
+/* Axes are walked upwards in memory: a flipped x is read forwards and its results are written backwards,
+ * or the other way round where those have more channels. */
 static void walk_upwards(c1x1_problem *p) {
     for (int d = 0; d < p->dims; d++) {
         c1x1_dim *dim = &p->dim[d];
@@ -162,12 +160,19 @@ static void walk_upwards(c1x1_problem *p) {
     }
 }
 
+/* Of the same bytes, those in which x and out go different ways do not cancel. */
+static double weighted_distance(const c1x1_problem *p, const c1x1_dim *dim) {
+    return (double)distance(dim->x_stride) * (double)p->c_in +
+           (double)distance(dim->out_stride) * (double)p->c_out;
+}
+
 /* Largest steps outside. Insertion: there are few, mostly in order. */
 static void sort_dims(c1x1_problem *p) {
     for (int d = 1; d < p->dims; d++) {
         const c1x1_dim dim = p->dim[d];
+        const double own = weighted_distance(p, &dim);
         int at = d;
-        for (; at > 0 && weighted_step(p, &p->dim[at - 1]) < weighted_step(p, &dim); at--)
+        for (; at > 0 && weighted_distance(p, &p->dim[at - 1]) < own; at--)
             p->dim[at] = p->dim[at - 1];
         p->dim[at] = dim;
     }
@@ -219,7 +224,7 @@ static void merge_dims(c1x1_problem *p) {
     p->dims = n;
 }
 
-c1x1_status c1x1_problem_normalise(c1x1_problem *p) {
+static c1x1_status normalise(c1x1_problem *p, int may_move) {
     if (!count_fits(p)) return C1X1_TOO_LARGE;
     const size_t pixels = c1x1_problem_pixels(p);
     if (pixels == 0 || p->c_out == 0 || p->groups == 0) return C1X1_OK;
@@ -229,7 +234,7 @@ c1x1_status c1x1_problem_normalise(c1x1_problem *p) {
         if (p->dim[d].size != 1) p->dim[n++] = p->dim[d];
     p->dims = n;
     if (out_repeats(p)) return C1X1_OUT_REPEATS;
-    walk_upwards(p);
+    if (may_move) walk_upwards(p);
     sort_dims(p);
     merge_dims(p);
     p->x_group = (ptrdiff_t)p->c_in * p->x_channel;
@@ -242,6 +247,10 @@ c1x1_status c1x1_problem_normalise(c1x1_problem *p) {
     if (p->c_out <= 1) p->w_out = p->out_channel = p->epilogue.residual_channel = size;
     return C1X1_OK;
 }
+
+c1x1_status c1x1_problem_normalise(c1x1_problem *p) { return normalise(p, 1); }
+
+c1x1_status c1x1_problem_normalise_block(c1x1_problem *p) { return normalise(p, 0); }
 
 size_t c1x1_problem_pixels(const c1x1_problem *p) {
     size_t pixels = 1;
