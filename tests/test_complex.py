@@ -75,6 +75,46 @@ def test_errors_are_bounded_as_those_of_real_sums(rng):
     assert (error <= 16 * 2**-24 * 2 * total).all()
 
 
+def bits(a):
+    """Of both parts; those of every NaN are the same."""
+    parts = np.ascontiguousarray(a)[..., None].view(a.real.dtype)
+    return np.where(np.isnan(parts), parts.dtype.type(np.nan), parts).tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "complex128"])
+@pytest.mark.parametrize("kind", ["c", "f"])
+def test_parts_summed_at_once_have_the_bits_of_those_summed_one_by_one(isa, dtype, kind, rng):
+    """Where both parts of a result lie side by side they are two filters of one convolution."""
+
+    def noise(*shape):
+        a = rng.standard_normal((*shape, 2)).view(complex)[..., 0].astype(dtype)
+        a.ravel()[:3] = 0, -0.0, -1
+        if a.ndim == 3:
+            a[0, 0, 0], a[0, 1, -1], a[1, 0, 0] = np.nan, np.inf, -1j * np.inf
+        return a
+
+    for channels, filters, groups in [(20, 7, 1), (9, 3, 1), (40, 4, 1), (24, 12, 2), (6, 6, 6)]:
+        x, w = noise(5, 8, channels), noise(channels // groups, filters)
+        x = x if kind == "c" else x.real.copy()
+        residual, bias = noise(5, 8, filters), noise(filters)
+        for words in [
+            {},
+            {"bias": bias, "scale": 0.7, "residual": residual},
+            {"bias": bias.real, "scale": rng.standard_normal(filters), "residual": residual[0, 0]},
+        ]:
+            both = c1x1.conv(x, w, groups=groups, **words)
+            apart = np.empty((5, 8, 2 * filters), dtype)[..., ::2]
+            c1x1.conv(x, w, groups=groups, out=apart, **words)
+            planes = {
+                name: a.transpose(2, 0, 1) if np.ndim(a) == 3 else a for name, a in words.items()
+            }
+            if np.ndim(words.get("residual")) == 1:
+                planes["residual"] = words["residual"][:, None, None]
+            first = c1x1.conv(x.transpose(2, 0, 1), w.T, layout="CHW", groups=groups, **planes)
+            for other in (apart, first.transpose(1, 2, 0)):
+                assert bits(both) == bits(other)
+
+
 def test_empty():
     x, w = np.zeros((0, 3), np.complex64), np.zeros((3, 5), np.complex64)
     assert c1x1.conv(x, w).shape == (0, 5)
@@ -142,7 +182,9 @@ def test_a_complex_layer_keeps_and_packs_its_weights(rng):
     np.testing.assert_array_equal(layer.weight, w)
     assert layer.weight.dtype == np.complex64 and not layer.weight.flags.writeable
     real = c1x1.Pointwise(w.real)
-    assert layer.packed_bytes == 3 * real.packed_bytes > 0
+    assert layer.packed_bytes == 4 * real.packed_bytes > 0  # both parts of w and of iw
+    first = c1x1.Pointwise(w.T, layout="CHW")
+    assert first.packed_bytes == 3 * c1x1.Pointwise(w.T.real, layout="CHW").packed_bytes > 0
     assert "complex64 weights (32, 16)" in repr(layer)
     # A layer of real weights is packed for complex pixels as for real ones.
     assert c1x1.Pointwise(w.real, x_dtype=np.complex64).packed_bytes == real.packed_bytes

@@ -15,8 +15,8 @@ import numpy as np
 
 from c1x1 import _epilogue
 from c1x1._core cimport *
-from c1x1._layout cimport (fit_filters, geometry, parse_groups, read_layout, read_stride, set_pixels,
-                           set_strides, set_weights)
+from c1x1._layout cimport (fit_filters, geometry, layout_is_channels_last, parse_groups, read_layout,
+                           read_stride, set_pixels, set_strides, set_weights)
 from c1x1._operands cimport (as_array, compute_of, dtype_of_type, exact_compute, mixed_dtype,
                              read_dtype)
 from c1x1._operands import ComplexOperand
@@ -183,7 +183,7 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
         described = describe_plan(&p, machine, threads)
         described["shape"] = shape_of(&g)
         described["dtype"] = (dtype_of_type(typenum) if out is None else out.dtype).name
-        described["overlap"], described["products"] = overlap, 1
+        described["overlap"], described["products"], described["convolutions"] = overlap, 1, 1
         return described
     if cnp.PyArray_SIZE(target) > 0:
         execute(&p, threads)
@@ -194,7 +194,7 @@ cdef object run(object x_, ndarray w, object bias_, object layout, object stride
 
 cdef object run_complex(object x, object w, object bias, object layout, object stride, object groups,
                         object scale, object residual, object activation, object lut, object nodata,
-                        object out, object dtype, object threads, dict packed, object machine, int promises):
+                        object out, object dtype, object threads, object parts, dict packed, object machine, int promises):
     from c1x1 import _complex
     _complex.refuse(activation=activation, lut=lut, nodata=nodata)
 
@@ -202,7 +202,8 @@ cdef object run_complex(object x, object w, object bias, object layout, object s
         return run(a, b, bias, layout, stride, groups, out, dtype, threads,
                    read_extras(scale, residual, None, None, None), packed.get(which), machine, promises)
 
-    return _complex.convolve(real, x, w, bias, scale, residual, out, dtype, machine)
+    return _complex.convolve(real, x, w, bias, scale, residual, out, dtype, machine, layout_is_channels_last(layout),
+                             groups, parts)
 
 
 cdef object run_any(object x, object w, object bias, object layout, object stride, object groups,
@@ -215,7 +216,7 @@ cdef object run_any(object x, object w, object bias, object layout, object strid
         if np.asarray(x).dtype.kind != "c" and np.asarray(w).dtype.kind != "c":
             raise
     return run_complex(x, w, bias, layout, stride, groups, scale, residual, activation, lut, nodata, out, dtype,
-                       threads, {}, machine, promises)
+                       threads, None, {}, machine, promises)
 
 
 # ---- the calls -----------------------------------------------------------------------------------

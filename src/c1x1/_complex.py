@@ -13,11 +13,11 @@ from c1x1._operands import read_array
 Run = Callable[..., Any]
 """run(x, w, which, bias=, scale=, residual=, out=, dtype=, machine=) of real operands.
 
-`which` names w among `parts`, which may be packed already; all else is given. With a machine the
+`which` names w as `Parts.get` does: it may be packed already; all else is given. With a machine the
 plan comes back.
 """
 Real = Callable[[NDArray[Any], str, Any, Any, NDArray[Any]], object]
-"""real(x, which, bias, residual, out): convolves with that one of `parts`, all else given."""
+"""real(x, which, bias, residual, out): convolves with that part of w, all else given."""
 
 
 def refuse(**given: Any) -> None:
@@ -37,10 +37,14 @@ def convolve(
     out: NDArray[Any] | None,
     dtype: DTypeLike | None,
     machine: dict[str, Any] | None,
+    is_last: bool,
+    groups: int,
+    weights: Parts | None = None,
 ) -> Any:
     """What conv gives for operands of which one is complex, or the plan for such a machine.
 
-    The plan is that of the last real product.
+    The plan is that of the last real convolution. `is_last` tells the layout; `weights` are w's,
+    if they are kept.
     """
     x, w = np.asarray(x), np.asarray(w)
     for name, operand in (("x", x), ("w", w)):
@@ -50,7 +54,7 @@ def convolve(
     if scale is not None and np.iscomplexobj(scale):
         raise TypeError("scale must be real where x or w is complex: multiply w by it instead")
     inner = np.dtype(np.float64 if result == np.complex128 else np.float32)
-    weights = parts(w)
+    weights = weights or Parts(w)
     if x.size == 0 or w.size == 0:  # nothing to plan for, and nothing to compute
         shape = run(x.real, w.real, None).shape
     else:
@@ -68,10 +72,14 @@ def convolve(
     else:
         target = np.empty(shape, result)
 
+    is_joint = is_last and _can_join(x, w, groups, target, bias, scale, residual)
+    if is_joint and np.ndim(scale) > 0:
+        scale = np.repeat(scale, 2)
+
     def real(a: Any, which: str, c: Any, added: Any, to: Any, machine: Any = None) -> Any:
         return run(
             a,
-            weights[which],
+            weights.get(which, a.shape[-1] // groups),
             which,
             bias=c,
             scale=scale,
@@ -81,16 +89,18 @@ def convolve(
             machine=machine,
         )
 
+    add = add_joint_products if is_joint else add_products
     if machine is not None:
-        products = 2 if x.dtype.kind == w.dtype.kind else 1  # of each part of the result
-        added = target.real if products == 2 else part(residual, "real")
-        described = real(x.real, "real", part(bias, "real"), added, target.real, machine)
-        return described | {
+        calls: list[tuple[Any, str, Any, Any, Any]] = []
+        add(lambda *given: calls.append(given), x, weights, bias, residual, target)
+        return real(*calls[-1], machine=machine) | {
+            "shape": shape,
             "dtype": result.name if out is None else out.dtype.name,
-            "products": 2 * products,
+            "products": 4 if x.dtype.kind == w.dtype.kind else 2,
+            "convolutions": len(calls),
             "overlap": "apart" if out is None or target is out else "temporary",
         }
-    add_products(real, x, weights, bias, residual, target)
+    add(real, x, weights, bias, residual, target)
     if out is None or target is out:
         return target
     np.copyto(out, target, casting="same_kind")
@@ -124,11 +134,65 @@ def part(a: Any, which: str) -> Any:
     return a if which == "real" else None
 
 
-def parts(w: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """The real weights that the products need; "minus" is the negative imaginary part."""
-    if w.dtype.kind != "c":
-        return {"real": w}
-    return {"real": w.real, "imag": w.imag, "minus": -w.imag}
+class Parts:
+    """The weights of the real convolutions that a complex one is made of, made when wanted."""
+
+    def __init__(self, w: NDArray[Any]) -> None:
+        self.w = w
+        self._made: dict[str, NDArray[Any]] = {}
+
+    def names(self) -> tuple[str, ...]:
+        return ("real", "imag", "minus") if self.w.dtype.kind == "c" else ("real",)
+
+    def get(self, which: str, channels: int) -> NDArray[Any]:
+        """One of `names`, in w's shape: "minus" is the negative imaginary part.
+
+        Or, of w with its filters last, "joint" or "turned": w or iw, with a filter for the real
+        part of each result and one for the imaginary part beside it, (channels, 2 C_out).
+        """
+        if which not in self._made:
+            w = self.w
+            if which == "joint":
+                made = np.stack([w.real, w.imag], axis=-1).reshape(channels, -1)
+            elif which == "turned":
+                made = np.stack([-w.imag, w.real], axis=-1).reshape(channels, -1)
+            else:
+                made = -w.imag if which == "minus" else getattr(w, which)
+            self._made[which] = made
+        return self._made[which]
+
+
+def _can_join(
+    x: NDArray[Any],
+    w: NDArray[Any],
+    groups: int,
+    out: NDArray[Any],
+    bias: Any,
+    scale: Any,
+    residual: Any,
+) -> bool:
+    """Whether both parts of a result, side by side in memory, are summed as two filters' results.
+
+    Not where the order of summation would become another: few filters of many channels have their
+    own.
+    """
+    if w.dtype.kind != "c" or w.size == 0 or x.ndim != out.ndim or not _is_side_by_side(out):
+        return False
+    filters = out.shape[-1]
+    if filters <= 4 * groups and x.shape[-1] >= 16 * groups:
+        return False
+    if any(np.shape(a) not in ((), (filters,)) for a in (bias, scale)):
+        return False
+    return residual is None or (
+        isinstance(residual, np.ndarray)
+        and residual.dtype == out.dtype
+        and residual.shape[-1:] == (filters,)
+        and _is_side_by_side(residual)
+    )
+
+
+def _is_side_by_side(a: NDArray[Any]) -> bool:
+    return a.dtype.isnative and (a.shape[-1] == 1 or a.strides[-1] == a.itemsize)
 
 
 def result_dtype(x: Any, w: Any, dtype: DTypeLike | None) -> np.dtype[Any]:
@@ -147,14 +211,14 @@ def result_dtype(x: Any, w: Any, dtype: DTypeLike | None) -> np.dtype[Any]:
 def add_products(
     real: Real,
     x: NDArray[Any],
-    w: dict[str, NDArray[Any]],
+    w: Parts,
     bias: Any,
     residual: Any,
     out: NDArray[Any],
 ) -> None:
     """Writes scale * (x convolved with w) + bias + residual into `out`, which overlaps nothing.
 
-    `real` scales; `w` are the parts. (a + bi)(c + di) = (ac - bd) + (ad + bc)i: a real convolution
+    `real` scales. (a + bi)(c + di) = (ac - bd) + (ad + bc)i: a real convolution
     for each product, the second of each part added to the first.
     """
     x_real, x_imag = part(x, "real"), part(x, "imag")
@@ -163,9 +227,36 @@ def add_products(
         ("imag", [(x_real, "imag"), (x_imag, "real")]),
     ):
         to = out.real if name == "real" else out.imag
-        wanted = [(a, which) for a, which in products if a is not None and which in w]
+        wanted = [(a, which) for a, which in products if a is not None and which in w.names()]
         added = part(residual, name)
         for index, (a, which) in enumerate(wanted):
             is_last = index == len(wanted) - 1
             real(a, which, part(bias, name) if is_last else None, added, to)
             added = to
+
+
+def add_joint_products(
+    real: Real, x: NDArray[Any], _: Parts, bias: Any, residual: Any, out: NDArray[Any]
+) -> None:
+    """The same sums, both parts of each result at once: x's real part with w, then its imaginary
+    one with iw."""
+    if bias is not None:
+        both = np.empty(out.shape[-1:], out.dtype)
+        both.real = part(bias, "real")
+        imag = part(bias, "imag")
+        both.imag = (
+            -0.0 if imag is None else imag
+        )  # to add -0.0 changes nothing, not even the sign of 0
+        bias = _floats(both)
+    to = _floats(out)
+    added = None if residual is None else _floats(residual)
+    if x.dtype.kind == "c":
+        real(x.real, "joint", None, added, to)
+        real(x.imag, "turned", bias, to, to)
+    else:
+        real(x, "joint", bias, added, to)
+
+
+def _floats(a: NDArray[Any]) -> NDArray[Any]:
+    """Real and imaginary parts side by side along the last axis."""
+    return a.view(a.real.dtype)

@@ -85,7 +85,8 @@ cdef class Pointwise:
     """int or tuple of int: of calls that give none; 1 unless a framework's layer had another."""
     cdef Extras extras
     cdef PackedWeights packed
-    cdef dict packed_parts  # by the names of _complex.parts; those of real weights are `packed`
+    cdef object weights     # _complex.Parts of the weights
+    cdef dict packed_parts  # by their names; those of real weights are `packed`
     cdef object groups_object
     cdef bint is_complex
     cdef int promises
@@ -93,7 +94,7 @@ cdef class Pointwise:
 
     def __cinit__(self, w, bias=None, *, layout=None, groups=1, scale=None, activation=None, lut=None,
                   dtype=None, precision="highest", reproducible=False, x_dtype=None):
-        cdef filters f
+        cdef filters f, g
         cdef bint is_last = layout_is_channels_last(layout)
         from c1x1 import _complex
         self.groups = parse_groups(groups)
@@ -138,6 +139,7 @@ cdef class Pointwise:
             raise ValueError(f"lut has shape {self.lut.shape}; expected (256,) or (65536,), an entry for each value of "
                              "x, or such a row for each channel of x")
         self.packed_parts = {}
+        self.weights = _complex.Parts(self.weight)
         # A w that may be a matrix or one filter in the image's shape is read anew for each image,
         # when the channels decide; so is one whose few filters the kernels take as they lie.
         if read_filters(&f, self.weight, -1, self.groups, is_last, 0, False):
@@ -146,9 +148,11 @@ cdef class Pointwise:
                 values = self.weight.dtype if self.lut is None and pixels is None else np.result_type(
                     self.weight, pixels if self.lut is None else self.lut)
                 values = real_dtype(values)
-                self.packed_parts = {
-                    name: pack_filters(part, &f, self.groups, values.num, is_last, self.promises)
-                    for name, part in _complex.parts(self.weight).items()}
+                names = ("joint", "turned") if self.is_complex and is_last else self.weights.names()
+                for name in names:
+                    part = self.weights.get(name, f.c_in)
+                    read_filters(&g, part, -1, self.groups, is_last, 0, False)
+                    self.packed_parts[name] = pack_filters(part, &g, self.groups, values.num, is_last, self.promises)
                 if not self.is_complex:
                     self.packed = self.packed_parts["real"]
 
@@ -215,7 +219,7 @@ cdef class Pointwise:
                     raise
         return run_complex(x, self.weight, self.bias, self.layout, stride, self.groups_object, self.scale,
                            residual, self.activation, self.lut, nodata, out, self.dtype, threads,
-                           self.packed_parts, None, self.promises)
+                           self.weights, self.packed_parts, None, self.promises)
 
     # ---- doors: _doors, _onnx and _folding give the arguments, `build` makes the layer. They are
     # imported when one is used: most users of the package never do.

@@ -49,9 +49,12 @@ def tell_plan(call: Call) -> list[str]:
     channels = call.channels // call.groups
     together = min(plan["matrix_kc"] if plan["unit"] else plan["kc"] * plan["factor"], channels)
     if call.is_complex:
+        runs = say_count(plan["convolutions"], "real convolution")
+        joint = " of twice the filters" if plan["convolutions"] < plan["products"] else ""
+        which = "which runs" if plan["convolutions"] == 1 else "of which the last runs"
         lines.append(
             f"  Complex numbers, (a + bi)(c + di) = (ac - bd) + (ad + bc)i: "
-            f"{plan['products']} real convolutions, of which the last runs so:"
+            f"{runs}{joint}, {which} so:"
         )
     lines += [
         f"  Kernel: {plan['isa']}, sums in {plan['compute']}; a register tile of {plan['mr']} "
