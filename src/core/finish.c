@@ -154,11 +154,38 @@ void c1x1_finish_pixels(const shared *s, const block *t, char *c, ptrdiff_t ldc)
 
 /* ---- store stage ---------------------------------------------------------------------------- */
 
-/* Shorter rows cost less without a call each. */
-enum { SHORTEST_CONVERTED = 8 };
+/* Shorter rows cost less without a call each; rows of at least a step of the converters cost little more with it. */
+enum { SHORTEST_CONVERTED = 8, LONGEST_GATHERED = 32, GATHERED_BYTES = 2048 };
+
+/* Short rows that follow each other in `out`: converted many at a time with what lies between them, then moved. */
+static void store_short_rows(const c1x1_storer *s, char *to, const char *from,
+                             const c1x1_copy *copy) {
+    char made[GATHERED_BYTES];
+    const size_t ld = (size_t)copy->ld, most = GATHERED_BYTES / (ld * s->size);
+    const size_t row = copy->cols * s->size;
+    for (size_t r = 0, rows; r < copy->rows; r += rows) {
+        rows = smaller(most, copy->rows - r);
+        s->convert(made, from + r * ld * s->from_size, (rows - 1) * ld + copy->cols);
+        for (size_t i = 0; i < rows; i++, to += row) memcpy(to, made + i * ld * s->size, row);
+    }
+}
 
 static void store(const c1x1_storer *s, char *to, const char *from, const c1x1_copy *copy) {
-    if (!s->convert || copy->col_stride != (ptrdiff_t)s->size || copy->cols < SHORTEST_CONVERTED) {
+    if (!s->convert || copy->col_stride != (ptrdiff_t)s->size) {
+        s->store(to, from, copy);
+        return;
+    }
+    const int is_dense = copy->row_stride == (ptrdiff_t)(copy->cols * s->size);
+    if (is_dense && copy->ld == (ptrdiff_t)copy->cols) {
+        s->convert(to, from, copy->rows * copy->cols);
+        return;
+    }
+    if (is_dense && copy->rows > 1 && copy->cols < LONGEST_GATHERED &&
+        copy->ld <= 2 * LONGEST_GATHERED) {
+        store_short_rows(s, to, from, copy);
+        return;
+    }
+    if (copy->cols < SHORTEST_CONVERTED) {
         s->store(to, from, copy);
         return;
     }

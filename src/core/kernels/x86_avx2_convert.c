@@ -1,36 +1,32 @@
 /* x86_avx2_convert.c - dense elements to a compute dtype and back in AVX2 and F16C.
  *
  * A step takes as many elements as fill one or two vectors; what is left at the end is taken together
- * with elements that have been converted before, so that fewer than a step are never read one by one
- * unless there are no more.
+ * with elements that have been converted before, fewer than a step with zeros.
  *
  * Integers round half to even, saturate, and are 0 for NaN: packs saturate by themselves, but a float
  * beyond int32 becomes the lowest int32, so that only the upper bound is compared. */
 #include "kernel.h"
 
-#include "../convert.h"
-
 #include <immintrin.h>
 
-#define DEFINE(NAME, FROM, TO, STEP, VECTOR, ELEMENT)                                   \
-    static void NAME(void *to_, const void *from_, size_t count) {                      \
-        const char *from = from_;                                                       \
-        char *to = to_;                                                                 \
-        size_t i = 0;                                                                   \
-        for (; i + (STEP) <= count; i += (STEP))                                        \
-            VECTOR(to + i * sizeof(TO), from + i * sizeof(FROM));                       \
-        if (i == count) return;                                                         \
-        if (count >= (STEP)) {                                                          \
-            i = count - (STEP);                                                         \
-            VECTOR(to + i * sizeof(TO), from + i * sizeof(FROM));                       \
-            return;                                                                     \
-        }                                                                               \
-        for (; i < count; i++) {                                                        \
-            FROM given;                                                                 \
-            memcpy(&given, from + i * sizeof given, sizeof given);                      \
-            const TO made = (TO)(ELEMENT);                                              \
-            memcpy(to + i * sizeof made, &made, sizeof made);                           \
-        }                                                                               \
+#define DEFINE(NAME, FROM, TO, STEP, VECTOR)                       \
+    static void NAME(void *to_, const void *from_, size_t count) { \
+        const char *from = from_;                                  \
+        char *to = to_;                                            \
+        size_t i = 0;                                              \
+        for (; i + (STEP) <= count; i += (STEP))                   \
+            VECTOR(to + i * sizeof(TO), from + i * sizeof(FROM));  \
+        if (i == count) return;                                    \
+        if (count >= (STEP)) {                                     \
+            i = count - (STEP);                                    \
+            VECTOR(to + i * sizeof(TO), from + i * sizeof(FROM));  \
+            return;                                                \
+        }                                                          \
+        FROM given[STEP] = {0};                                    \
+        TO made[STEP];                                             \
+        memcpy(given, from, count * sizeof(FROM));                 \
+        VECTOR((char *)made, (const char *)given);                 \
+        memcpy(to, made, count * sizeof(TO));                      \
     }
 
 TILE_INLINE __m128i load4(const char *p) {
@@ -60,14 +56,14 @@ TILE_INLINE __m256 bfloats(__m128i v) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(v), 16));
 }
 
-DEFINE(bool_f32, uint8_t, float, 8, BOOL_F32, given != 0)
-DEFINE(int8_f32, int8_t, float, 8, INT8_F32, given)
-DEFINE(uint8_f32, uint8_t, float, 8, UINT8_F32, given)
-DEFINE(int16_f32, int16_t, float, 8, INT16_F32, given)
-DEFINE(uint16_f32, uint16_t, float, 8, UINT16_F32, given)
-DEFINE(int32_f32, int32_t, float, 8, INT32_F32, given)
-DEFINE(float16_f32, uint16_t, float, 8, FLOAT16_F32, c1x1_half_to_float(given))
-DEFINE(bfloat16_f32, uint16_t, float, 8, BFLOAT16_F32, c1x1_bfloat_to_float(given))
+DEFINE(bool_f32, uint8_t, float, 8, BOOL_F32)
+DEFINE(int8_f32, int8_t, float, 8, INT8_F32)
+DEFINE(uint8_f32, uint8_t, float, 8, UINT8_F32)
+DEFINE(int16_f32, int16_t, float, 8, INT16_F32)
+DEFINE(uint16_f32, uint16_t, float, 8, UINT16_F32)
+DEFINE(int32_f32, int32_t, float, 8, INT32_F32)
+DEFINE(float16_f32, uint16_t, float, 8, FLOAT16_F32)
+DEFINE(bfloat16_f32, uint16_t, float, 8, BFLOAT16_F32)
 
 /* ---- to float64: four at a time --------------------------------------------------------------- */
 
@@ -84,15 +80,15 @@ DEFINE(bfloat16_f32, uint16_t, float, 8, BFLOAT16_F32, c1x1_bfloat_to_float(give
     PUT_F64(to, _mm256_cvtps_pd(_mm_castsi128_ps(_mm_slli_epi32(_mm_cvtepu16_epi32(load8(p)), 16))))
 #define FLOAT32_F64(to, p) PUT_F64(to, _mm256_cvtps_pd(_mm_castsi128_ps(load16(p))))
 
-DEFINE(bool_f64, uint8_t, double, 4, BOOL_F64, given != 0)
-DEFINE(int8_f64, int8_t, double, 4, INT8_F64, given)
-DEFINE(uint8_f64, uint8_t, double, 4, UINT8_F64, given)
-DEFINE(int16_f64, int16_t, double, 4, INT16_F64, given)
-DEFINE(uint16_f64, uint16_t, double, 4, UINT16_F64, given)
-DEFINE(int32_f64, int32_t, double, 4, INT32_F64, given)
-DEFINE(float16_f64, uint16_t, double, 4, FLOAT16_F64, c1x1_half_to_float(given))
-DEFINE(bfloat16_f64, uint16_t, double, 4, BFLOAT16_F64, c1x1_bfloat_to_float(given))
-DEFINE(float32_f64, float, double, 4, FLOAT32_F64, given)
+DEFINE(bool_f64, uint8_t, double, 4, BOOL_F64)
+DEFINE(int8_f64, int8_t, double, 4, INT8_F64)
+DEFINE(uint8_f64, uint8_t, double, 4, UINT8_F64)
+DEFINE(int16_f64, int16_t, double, 4, INT16_F64)
+DEFINE(uint16_f64, uint16_t, double, 4, UINT16_F64)
+DEFINE(int32_f64, int32_t, double, 4, INT32_F64)
+DEFINE(float16_f64, uint16_t, double, 4, FLOAT16_F64)
+DEFINE(bfloat16_f64, uint16_t, double, 4, BFLOAT16_F64)
+DEFINE(float32_f64, float, double, 4, FLOAT32_F64)
 
 /* ---- to halves of pairs: int16, sixteen at a time --------------------------------------------- */
 
@@ -102,10 +98,10 @@ DEFINE(float32_f64, float, double, 4, FLOAT32_F64, given)
 #define UINT8_I16(to, p) PUT_I16(to, _mm256_cvtepu8_epi16(load16(p)))
 #define INT16_I16(to, p) PUT_I16(to, load32(p))
 
-DEFINE(bool_i16, uint8_t, int16_t, 16, BOOL_I16, given != 0)
-DEFINE(int8_i16, int8_t, int16_t, 16, INT8_I16, given)
-DEFINE(uint8_i16, uint8_t, int16_t, 16, UINT8_I16, given)
-DEFINE(int16_i16, int16_t, int16_t, 16, INT16_I16, given)
+DEFINE(bool_i16, uint8_t, int16_t, 16, BOOL_I16)
+DEFINE(int8_i16, int8_t, int16_t, 16, INT8_I16)
+DEFINE(uint8_i16, uint8_t, int16_t, 16, UINT8_I16)
+DEFINE(int16_i16, int16_t, int16_t, 16, INT16_I16)
 
 /* ---- from float32 ------------------------------------------------------------------------------ */
 
@@ -157,12 +153,12 @@ TILE_INLINE __m256i to_bfloat(__m256i bits) {
     return _mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, is_nan), 16);
 }
 
-DEFINE(f32_uint8, float, uint8_t, 32, F32_UINT8, STORE_REAL_UINT8(given))
-DEFINE(f32_int8, float, int8_t, 32, F32_INT8, STORE_REAL_INT8(given))
-DEFINE(f32_uint16, float, uint16_t, 16, F32_UINT16, STORE_REAL_UINT16(given))
-DEFINE(f32_int16, float, int16_t, 16, F32_INT16, STORE_REAL_INT16(given))
-DEFINE(f32_float16, float, uint16_t, 8, F32_FLOAT16, STORE_REAL_FLOAT16(given))
-DEFINE(f32_bfloat16, float, uint16_t, 16, F32_BFLOAT16, STORE_REAL_BFLOAT16(given))
+DEFINE(f32_uint8, float, uint8_t, 32, F32_UINT8)
+DEFINE(f32_int8, float, int8_t, 32, F32_INT8)
+DEFINE(f32_uint16, float, uint16_t, 16, F32_UINT16)
+DEFINE(f32_int16, float, int16_t, 16, F32_INT16)
+DEFINE(f32_float16, float, uint16_t, 8, F32_FLOAT16)
+DEFINE(f32_bfloat16, float, uint16_t, 16, F32_BFLOAT16)
 
 /* ---- from float64: eight at a time ------------------------------------------------------------- */
 
@@ -192,12 +188,12 @@ TILE_INLINE __m128i at_most_f64(const char *p, double high) {
     _mm_storeu_ps((float *)(void *)(to),                    \
                   _mm256_cvtpd_ps(_mm256_loadu_pd((const double *)(const void *)(p))))
 
-DEFINE(f64_uint8, double, uint8_t, 8, F64_UINT8, STORE_REAL_UINT8(given))
-DEFINE(f64_int8, double, int8_t, 8, F64_INT8, STORE_REAL_INT8(given))
-DEFINE(f64_uint16, double, uint16_t, 8, F64_UINT16, STORE_REAL_UINT16(given))
-DEFINE(f64_int16, double, int16_t, 8, F64_INT16, STORE_REAL_INT16(given))
-DEFINE(f64_int32, double, int32_t, 4, F64_INT32, STORE_REAL_INT32(given))
-DEFINE(f64_float32, double, float, 4, F64_FLOAT32, given)
+DEFINE(f64_uint8, double, uint8_t, 8, F64_UINT8)
+DEFINE(f64_int8, double, int8_t, 8, F64_INT8)
+DEFINE(f64_uint16, double, uint16_t, 8, F64_UINT16)
+DEFINE(f64_int16, double, int16_t, 8, F64_INT16)
+DEFINE(f64_int32, double, int32_t, 4, F64_INT32)
+DEFINE(f64_float32, double, float, 4, F64_FLOAT32)
 
 /* ---- from int32 -------------------------------------------------------------------------------- */
 
@@ -213,11 +209,11 @@ DEFINE(f64_float32, double, float, 4, F64_FLOAT32, given)
     PUT_I16(to, in_order64(_mm256_packs_epi32(load32(p), load32((p) + 32))))
 #define I32_INT64(to, p) PUT_I16(to, _mm256_cvtepi32_epi64(load16(p)))
 
-DEFINE(i32_uint8, int32_t, uint8_t, 32, I32_UINT8, STORE_INT_UINT8(given))
-DEFINE(i32_int8, int32_t, int8_t, 32, I32_INT8, STORE_INT_INT8(given))
-DEFINE(i32_uint16, int32_t, uint16_t, 16, I32_UINT16, STORE_INT_UINT16(given))
-DEFINE(i32_int16, int32_t, int16_t, 16, I32_INT16, STORE_INT_INT16(given))
-DEFINE(i32_int64, int32_t, int64_t, 4, I32_INT64, given)
+DEFINE(i32_uint8, int32_t, uint8_t, 32, I32_UINT8)
+DEFINE(i32_int8, int32_t, int8_t, 32, I32_INT8)
+DEFINE(i32_uint16, int32_t, uint16_t, 16, I32_UINT16)
+DEFINE(i32_int16, int32_t, int16_t, 16, I32_INT16)
+DEFINE(i32_int64, int32_t, int64_t, 4, I32_INT64)
 
 extern const c1x1_converters c1x1_x86_avx2_converters;
 const c1x1_converters c1x1_x86_avx2_converters = {
