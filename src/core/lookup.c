@@ -1,5 +1,6 @@
 /* lookup.c - what the load stage does value by value: tables in place of arithmetic, and the search
  * for pixels without data. */
+#include "sizes.h"
 #include "stage.h"
 
 #include <string.h>
@@ -87,91 +88,108 @@ void c1x1_look_up(c1x1_dtype from, c1x1_compute to, void *packed, const char *so
     }
 }
 
-/* Channels inside where they lie closer than pixels, so that memory is walked along. */
-#define DEFINE_SCAN(NAME, name, type)                                                         \
-    static void scan_##name(unsigned char *flags, const char *restrict source,                \
-                            const c1x1_copy *copy, const char *value) {                       \
-        const type wanted = SCAN_##NAME(FETCH(type, value));                                  \
-        const ptrdiff_t rs = copy->row_stride, cs = copy->col_stride;                         \
-        if (cs == (ptrdiff_t)sizeof(type)) {                                                  \
-            for (size_t r = 0; r < copy->rows; r++) {                                         \
-                const char *from = source + (ptrdiff_t)r * rs;                                \
-                int is_found = 0;                                                             \
-                for (size_t c = 0; c < copy->cols; c++)                                       \
-                    is_found |= SCAN_##NAME(FETCH(type, from + c * sizeof(type))) == wanted;  \
-                flags[r] = (unsigned char)is_found;                                           \
-            }                                                                                 \
-            return;                                                                           \
-        }                                                                                     \
-        memset(flags, 0, copy->rows);                                                         \
-        for (size_t c = 0; c < copy->cols; c++) {                                             \
-            const char *from = source + (ptrdiff_t)c * cs;                                    \
-            for (size_t r = 0; r < copy->rows; r++, from += rs)                               \
-                flags[r] |= (unsigned char)(SCAN_##NAME(FETCH(type, from)) == wanted);        \
-        }                                                                                     \
-    }
+enum { SEARCHED = 128 }; /* values at once */
 
-/* Floats are compared by their bits, once both zeros are one and so are all NaN. */
-static inline uint16_t half_key(uint16_t v) {
-    return (v & 0x7fff) > 0x7c00 ? 0x7e00 : (v & 0x7fff) ? v : 0;
+/* A value counts if its bits under `mask` are at most `span` above `low`: one value, both zeros, or all NaN. */
+typedef struct {
+    uint64_t mask, low, span;
+} wanted;
+
+#define DEFINE_SCAN(name, type)                                                                 \
+    static inline int counts_##name(const wanted *w, const char *p) {                           \
+        return (type)((FETCH(type, p) & (type)w->mask) - (type)w->low) <= (type)w->span;        \
+    }                                                                                           \
+    static int holds_##name(const wanted *given, const char *from, size_t count) {              \
+        enum { TOGETHER = 16 }; /* as many as compilers make vectors of */                      \
+        const wanted w = *given;                                                                \
+        type found = 0;                                                                         \
+        size_t i = 0;                                                                           \
+        for (; i + TOGETHER <= count; i += TOGETHER) {                                          \
+            for (size_t q = 0; q < TOGETHER; q++)                                               \
+                found |= (type)counts_##name(&w, from + (i + q) * sizeof(type));                \
+        }                                                                                       \
+        for (; i < count; i++) found |= (type)counts_##name(&w, from + i * sizeof(type));       \
+        return found != 0;                                                                      \
+    }                                                                                           \
+    /* Most pixels hold no such value: those side by side are searched some at a time first. */ \
+    static void scan_##name(unsigned char *flags, const char *source, const c1x1_copy *copy,    \
+                            const wanted *w) {                                                  \
+        const ptrdiff_t rs = copy->row_stride, cs = copy->col_stride, size = sizeof(type);      \
+        const size_t cols = copy->cols;                                                         \
+        memset(flags, 0, copy->rows);                                                           \
+        if (cs == size) {                                                                       \
+            const int is_dense = rs == (ptrdiff_t)cols * size;                                  \
+            const size_t most = is_dense ? divide_up(SEARCHED, larger(cols, 1)) : 1;            \
+            for (size_t r = 0, rows; r < copy->rows; r += rows) {                               \
+                rows = smaller(most, copy->rows - r);                                           \
+                const char *from = source + (ptrdiff_t)r * rs;                                  \
+                if (!holds_##name(w, from, rows * cols)) continue;                              \
+                for (size_t i = 0; i < rows; i++, from += rs)                                   \
+                    flags[r + i] = (unsigned char)(rows == 1 || holds_##name(w, from, cols));   \
+            }                                                                                   \
+            return;                                                                             \
+        }                                                                                       \
+        const size_t most = rs == size ? SEARCHED : copy->rows;                                 \
+        for (size_t c = 0; c < cols; c++) {                                                     \
+            const char *from = source + (ptrdiff_t)c * cs;                                      \
+            for (size_t r = 0, rows; r < copy->rows; r += rows, from += (ptrdiff_t)rows * rs) { \
+                rows = smaller(most, copy->rows - r);                                           \
+                if (rs == size && !holds_##name(w, from, rows)) continue;                       \
+                for (size_t i = 0; i < rows; i++)                                               \
+                    flags[r + i] |= (unsigned char)counts_##name(w, from + (ptrdiff_t)i * rs);  \
+            }                                                                                   \
+        }                                                                                       \
+    }
+DEFINE_SCAN(8, uint8_t)
+DEFINE_SCAN(16, uint16_t)
+DEFINE_SCAN(32, uint32_t)
+DEFINE_SCAN(64, uint64_t)
+
+static uint64_t bits_of(const char *value, size_t bytes) {
+    switch (bytes) {
+    case 1:
+        return FETCH(uint8_t, value);
+    case 2:
+        return FETCH(uint16_t, value);
+    case 4:
+        return FETCH(uint32_t, value);
+    default:
+        return FETCH(uint64_t, value);
+    }
 }
-static inline uint16_t bfloat_key(uint16_t v) {
-    return (v & 0x7fff) > 0x7f80 ? 0x7fc0 : (v & 0x7fff) ? v : 0;
+
+static wanted find_wanted(c1x1_dtype dtype, const char *value) {
+    const size_t bytes = c1x1_dtype_size(dtype);
+    const uint64_t all = UINT64_MAX >> (64 - 8 * bytes), magnitude = all >> 1;
+    const uint64_t infinity = dtype == C1X1_FLOAT16    ? 0x7c00
+                              : dtype == C1X1_BFLOAT16 ? 0x7f80
+                              : dtype == C1X1_FLOAT32  ? 0x7f800000
+                              : dtype == C1X1_FLOAT64  ? 0x7ff0000000000000
+                                                       : 0;
+    const uint64_t bits = bits_of(value, bytes);
+    if (infinity == 0) return (wanted){all, bits, 0};
+    if ((bits & magnitude) == 0) return (wanted){magnitude, 0, 0};
+    if ((bits & magnitude) > infinity)
+        return (wanted){magnitude, infinity + 1, magnitude - infinity - 1};
+    return (wanted){all, bits, 0};
 }
-static inline uint32_t float_key(uint32_t v) {
-    return (v & 0x7fffffff) > 0x7f800000 ? 0x7fc00000 : (v & 0x7fffffff) ? v : 0;
-}
-static inline uint64_t double_key(uint64_t v) {
-    const uint64_t magnitude = v & 0x7fffffffffffffff;
-    return magnitude > 0x7ff0000000000000 ? 0x7ff8000000000000 : magnitude ? v : 0;
-}
-#define SCAN_I8(v) (v)
-#define SCAN_I16(v) (v)
-#define SCAN_I32(v) (v)
-#define SCAN_I64(v) (v)
-#define SCAN_F16(v) half_key(v)
-#define SCAN_BF16(v) bfloat_key(v)
-#define SCAN_F32(v) float_key(v)
-#define SCAN_F64(v) double_key(v)
-DEFINE_SCAN(I8, i8, uint8_t)
-DEFINE_SCAN(I16, i16, uint16_t)
-DEFINE_SCAN(I32, i32, uint32_t)
-DEFINE_SCAN(I64, i64, uint64_t)
-DEFINE_SCAN(F16, f16, uint16_t)
-DEFINE_SCAN(BF16, bf16, uint16_t)
-DEFINE_SCAN(F32, f32, uint32_t)
-DEFINE_SCAN(F64, f64, uint64_t)
 
 int c1x1_scan(c1x1_dtype dtype, unsigned char *flags, const char *source, const c1x1_copy *copy,
               const char *value) {
-    switch (dtype) {
-    case C1X1_FLOAT16:
-        scan_f16(flags, source, copy, value);
+    const wanted w = find_wanted(dtype, value);
+    switch (c1x1_dtype_size(dtype)) {
+    case 1:
+        scan_8(flags, source, copy, &w);
         break;
-    case C1X1_BFLOAT16:
-        scan_bf16(flags, source, copy, value);
+    case 2:
+        scan_16(flags, source, copy, &w);
         break;
-    case C1X1_FLOAT32:
-        scan_f32(flags, source, copy, value);
-        break;
-    case C1X1_FLOAT64:
-        scan_f64(flags, source, copy, value);
+    case 4:
+        scan_32(flags, source, copy, &w);
         break;
     default:
-        switch (c1x1_dtype_size(dtype)) {
-        case 1:
-            scan_i8(flags, source, copy, value);
-            break;
-        case 2:
-            scan_i16(flags, source, copy, value);
-            break;
-        case 4:
-            scan_i32(flags, source, copy, value);
-            break;
-        default:
-            scan_i64(flags, source, copy, value);
-            break;
-        }
+        scan_64(flags, source, copy, &w);
+        break;
     }
     return memchr(flags, 1, copy->rows) != NULL;
 }
