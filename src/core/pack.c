@@ -28,62 +28,66 @@ enum { TRANSPOSED = 8 };
                 FETCH(NAME, type, T, source + (c * (R) + r) * sizeof(type));                 \
     }
 
-#define DEFINE_LOAD(NAME, name, type, T, SUFFIX)                                             \
-    static void load_##NAME##_##SUFFIX(void *packed_, const char *restrict source,           \
-                                       const c1x1_copy *copy) {                              \
-        T *restrict packed = packed_;                                                        \
-        const size_t rows = copy->rows, cols = copy->cols;                                   \
-        const ptrdiff_t ld = copy->ld, rs = copy->row_stride, cs = copy->col_stride;         \
-        const ptrdiff_t size = (ptrdiff_t)sizeof(type);                                      \
-        if (cs == size || cols == 1) {                                                       \
-            for (size_t r = 0; r < rows; r++) {                                              \
-                const char *from = source + (ptrdiff_t)r * rs;                               \
-                T *to = packed + (ptrdiff_t)r * ld;                                          \
-                size_t c = 0;                                                                \
-                if (C1X1_IS_SAME(type, T)) { /* nothing to convert */                        \
-                    memcpy(to, from, cols * sizeof(T));                                      \
-                    continue;                                                                \
-                }                                                                            \
-                for (; c + 8 <= cols; c += 8) {                                              \
-                    for (size_t q = 0; q < 8; q++)                                           \
-                        to[c + q] = FETCH(NAME, type, T, from + (c + q) * sizeof(type));     \
-                }                                                                            \
-                for (; c < cols; c++) to[c] = FETCH(NAME, type, T, from + c * sizeof(type)); \
-            }                                                                                \
-        } else if (rs == size && cs == (ptrdiff_t)rows * size && rows >= 2 && rows <= 4) {   \
-            if (rows == 2) {                                                                 \
-                DEINTERLEAVE(NAME, type, T, 2)                                               \
-            } else if (rows == 3) {                                                          \
-                DEINTERLEAVE(NAME, type, T, 3)                                               \
-            } else {                                                                         \
-                DEINTERLEAVE(NAME, type, T, 4)                                               \
-            }                                                                                \
-        } else if (rs == size && C1X1_IS_TURNED(type, T)) {                                  \
-            c1x1_turn(packed_, ld * size, source, cs, rows, cols);                           \
-        } else if (c1x1_is_nearer(rs, cs)) {                                                 \
-            size_t c = 0;                                                                    \
-            for (; c + TRANSPOSED <= cols; c += TRANSPOSED) {                                \
-                const char *from = source + (ptrdiff_t)c * cs;                               \
-                for (size_t r = 0; r < rows; r++) {                                          \
-                    T *to = packed + (ptrdiff_t)r * ld + (ptrdiff_t)c;                       \
-                    for (size_t q = 0; q < TRANSPOSED; q++)                                  \
-                        to[q] = FETCH(NAME, type, T,                                         \
-                                      from + (ptrdiff_t)q * cs + (ptrdiff_t)r * rs);         \
-                }                                                                            \
-            }                                                                                \
-            for (; c < cols; c++) {                                                          \
-                const char *from = source + (ptrdiff_t)c * cs;                               \
-                for (size_t r = 0; r < rows; r++)                                            \
-                    packed[(ptrdiff_t)r * ld + (ptrdiff_t)c] =                               \
-                        FETCH(NAME, type, T, from + (ptrdiff_t)r * rs);                      \
-            }                                                                                \
-        } else {                                                                             \
-            for (size_t r = 0; r < rows; r++) {                                              \
-                for (size_t c = 0; c < cols; c++)                                            \
-                    packed[(ptrdiff_t)r * ld + (ptrdiff_t)c] = FETCH(                        \
-                        NAME, type, T, source + (ptrdiff_t)r * rs + (ptrdiff_t)c * cs);      \
-            }                                                                                \
-        }                                                                                    \
+#define DEFINE_LOAD(NAME, name, type, T, SUFFIX)                                                    \
+    static void load_##NAME##_##SUFFIX(void *packed_, const char *restrict source,                  \
+                                       const c1x1_copy *copy) {                                     \
+        T *restrict packed = packed_;                                                               \
+        const size_t rows = copy->rows, cols = copy->cols;                                          \
+        const ptrdiff_t ld = copy->ld, rs = copy->row_stride, cs = copy->col_stride;                \
+        const ptrdiff_t size = (ptrdiff_t)sizeof(type);                                             \
+        if (cs == size || cols == 1) {                                                              \
+            for (size_t r = 0; r < rows; r++) {                                                     \
+                const char *from = source + (ptrdiff_t)r * rs;                                      \
+                T *to = packed + (ptrdiff_t)r * ld;                                                 \
+                size_t c = 0;                                                                       \
+                if (C1X1_IS_SAME(type, T)) { /* nothing to convert */                               \
+                    memcpy(to, from, cols * sizeof(T));                                             \
+                    continue;                                                                       \
+                }                                                                                   \
+                for (; c + 8 <= cols; c += 8) {                                                     \
+                    for (size_t q = 0; q < 8; q++)                                                  \
+                        to[c + q] = FETCH(NAME, type, T, from + (c + q) * sizeof(type));            \
+                }                                                                                   \
+                for (; c < cols; c++) to[c] = FETCH(NAME, type, T, from + c * sizeof(type));        \
+            }                                                                                       \
+        } else if (rs == size && cs == (ptrdiff_t)rows * size && rows >= 2 && rows <= 4) {          \
+            if (rows == 2) {                                                                        \
+                DEINTERLEAVE(NAME, type, T, 2)                                                      \
+            } else if (rows == 3) {                                                                 \
+                DEINTERLEAVE(NAME, type, T, 3)                                                      \
+            } else {                                                                                \
+                DEINTERLEAVE(NAME, type, T, 4)                                                      \
+            }                                                                                       \
+        } else if (rs == size && C1X1_IS_TURNED(type, T)) {                                         \
+            c1x1_turn(packed_, ld * size, source, cs, rows, cols);                                  \
+        } else if (cs == 2 * size && C1X1_IS_TURNED(type, T)) {                                     \
+            for (size_t r = 0; r < rows; r++)                                                       \
+                c1x1_every_second((char *)(packed + (ptrdiff_t)r * ld), source + (ptrdiff_t)r * rs, \
+                                  cols);                                                            \
+        } else if (c1x1_is_nearer(rs, cs)) {                                                        \
+            size_t c = 0;                                                                           \
+            for (; c + TRANSPOSED <= cols; c += TRANSPOSED) {                                       \
+                const char *from = source + (ptrdiff_t)c * cs;                                      \
+                for (size_t r = 0; r < rows; r++) {                                                 \
+                    T *to = packed + (ptrdiff_t)r * ld + (ptrdiff_t)c;                              \
+                    for (size_t q = 0; q < TRANSPOSED; q++)                                         \
+                        to[q] = FETCH(NAME, type, T,                                                \
+                                      from + (ptrdiff_t)q * cs + (ptrdiff_t)r * rs);                \
+                }                                                                                   \
+            }                                                                                       \
+            for (; c < cols; c++) {                                                                 \
+                const char *from = source + (ptrdiff_t)c * cs;                                      \
+                for (size_t r = 0; r < rows; r++)                                                   \
+                    packed[(ptrdiff_t)r * ld + (ptrdiff_t)c] =                                      \
+                        FETCH(NAME, type, T, from + (ptrdiff_t)r * rs);                             \
+            }                                                                                       \
+        } else {                                                                                    \
+            for (size_t r = 0; r < rows; r++) {                                                     \
+                for (size_t c = 0; c < cols; c++)                                                   \
+                    packed[(ptrdiff_t)r * ld + (ptrdiff_t)c] = FETCH(                               \
+                        NAME, type, T, source + (ptrdiff_t)r * rs + (ptrdiff_t)c * cs);             \
+            }                                                                                       \
+        }                                                                                           \
     }
 
 #define TO_FLOAT32(NAME, name, type) DEFINE_LOAD(NAME, name, type, float, f32)

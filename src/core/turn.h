@@ -37,6 +37,21 @@ static inline void c1x1_turn_block(char *to, ptrdiff_t to_row, const char *from,
     memcpy(to + 3 * to_row, &d, sizeof d);
 }
 
+/* to[c] = from[2 * c] for c < count, elements of four bytes: one part of complex numbers, say. What follows the last of
+ * them in memory is not read. */
+static inline void c1x1_every_second(char *restrict to, const char *restrict from, size_t count) {
+    enum { SIZE = 4 };
+    size_t c = 0;
+    for (; c + C1X1_TURNED < count; c += C1X1_TURNED) {
+        c1x1_four low, high;
+        memcpy(&low, from + 2 * c * SIZE, sizeof low);
+        memcpy(&high, from + 2 * c * SIZE + sizeof low, sizeof high);
+        low = __builtin_shufflevector(low, high, 0, 2, 4, 6);
+        memcpy(to + c * SIZE, &low, sizeof low);
+    }
+    for (; c < count; c++) memcpy(to + c * SIZE, from + 2 * c * SIZE, SIZE);
+}
+
 /* to[r, c] = from[c, r] for r < rows, c < cols, elements of four bytes. A few columns at a time, whose
  * lines stay in L1 until all of their elements are read. */
 static inline void c1x1_turn(char *restrict to, ptrdiff_t to_row, const char *restrict from,
