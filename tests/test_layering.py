@@ -49,7 +49,7 @@ C_EDGES = {
     "operands.h": {"c1x1.h", "kernels/kernel.h", "sizes.h", "stage.h"},
     "weights.c": {"c1x1.h", "operands.h"},
     "pack.c": {"c1x1.h", "stage.h", "convert.h", "turn.h"},
-    "lookup.c": {"c1x1.h", "stage.h"},
+    "lookup.c": {"c1x1.h", "sizes.h", "stage.h"},
     "store.c": {"c1x1.h", "stage.h", "convert.h", "turn.h"},
     "threads.c": {"c1x1.h", "threads.h", "cpu.h"},
     "pool.c": {"c1x1.h", "threads.h"},
