@@ -437,6 +437,27 @@ def test_what_follows_the_sums_is_done_in_out_where_it_can_be():
 
 
 @needs_x86
+@pytest.mark.parametrize(
+    ("channels", "words", "finisher"),
+    [
+        (64, {}, "tile"),
+        (64, {"activation": "relu"}, "tile"),
+        (64, {"activation": "gelu"}, "buffer"),
+        (64, {"scale": 2.0}, "buffer"),
+        (2000, {}, "buffer"),  # in pieces, each added to what lies in `out`
+        (3, {}, "buffer"),
+    ],
+)
+def test_what_is_added_to_is_not_overwritten_by_sums(channels, words, finisher):
+    x = np.empty((20, 20, channels), np.float32)
+    w = np.empty((channels, 3 if channels == 3 else 40), np.float32)
+    out = np.zeros((20, 20, w.shape[1]), np.float32)
+    p = _api.plan(x, w, residual=out, out=out, machine=MACHINE, **words)
+    assert p["finisher"] == finisher
+    assert p["is_direct"] == (finisher == "tile")
+
+
+@needs_x86
 def test_a_table_is_looked_up_while_pixels_are_packed():
     table = np.zeros(256, np.float32)
     for layout, operand in (("last", "a"), ("first", "b")):

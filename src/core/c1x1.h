@@ -168,6 +168,8 @@ typedef struct {
 
 /* Whether more than a bias is asked for. */
 int c1x1_has_epilogue(const c1x1_problem *problem);
+/* Whether tiles can do it: what costs them no constants, a residual and the bounds of relu. */
+int c1x1_tiles_finish(const c1x1_problem *problem);
 
 /* In which dtype that is done: integer sums stay integers for a residual alone, else float64. */
 c1x1_compute c1x1_finish_dtype(const c1x1_problem *problem);

@@ -44,7 +44,7 @@ c1x1_view c1x1_look_at(const c1x1_problem *p, const c1x1_kernels *kernels) {
     }
     /* A block that is finished in `out` finds its residual where it lies. */
     const c1x1_epilogue *e = &p->epilogue;
-    if (c1x1_finish_dtype(p) != p->compute || e->residual_is_out) v.out_is_native = 0;
+    if (c1x1_finish_dtype(p) != p->compute) v.out_is_native = 0;
     if (e->residual) {
         v.out_is_native = v.out_is_native && e->residual_dtype == native &&
                           suits(e->residual, e->residual_channel, v.size) &&

@@ -134,17 +134,13 @@ static void fit_workspace(const c1x1_view *v, c1x1_plan *plan) {
     }
 }
 
-/* Tiles take what costs them no constants: a residual, and the bounds of relu. */
 static c1x1_finisher choose_finisher(const c1x1_problem *p, const c1x1_plan *plan) {
-    const c1x1_epilogue *e = &p->epilogue;
     const int is_bias_left = plan->unit && p->bias; /* which a matrix unit does not add */
     if (!c1x1_has_epilogue(p) && !is_bias_left) return C1X1_FINISH_NONE;
     if (!plan->is_direct) return C1X1_FINISH_BUFFER;
     if (plan->unit) return C1X1_FINISH_OUT;
     const int is_tiled = plan->chains == 1 && plan->role != C1X1_SMALL && plan->role != C1X1_DOT;
-    const int is_simple =
-        e->activation == C1X1_IDENTITY || e->activation == C1X1_RELU || e->activation == C1X1_RELU6;
-    return is_tiled && is_simple && !e->scale ? C1X1_FINISH_TILE : C1X1_FINISH_OUT;
+    return is_tiled && c1x1_tiles_finish(p) ? C1X1_FINISH_TILE : C1X1_FINISH_OUT;
 }
 
 static int choose_threads(const c1x1_view *v, int limit) {
@@ -183,6 +179,9 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     const int is_matrix =
         v.chains == 1 && c.role != C1X1_SMALL && c1x1_matrix_wins(&v, &c, machine);
     if (is_matrix) choose_rest(kernels, &c);
+    /* A residual that sums would be written over is read by the tile that writes them, or apart from `out`. */
+    const int is_tiled = v.chains == 1 && c.role != C1X1_SMALL && c.role != C1X1_DOT && !is_matrix;
+    if (p->epilogue.residual_is_out && !(is_tiled && c1x1_tiles_finish(p))) c.is_direct = 0;
     const size_t run = c.is_gathered ? v.pixels : v.run;
     const int pixels_are_m = !c1x1_pixels_are_n(c.role);
     plan->compute = p->compute;

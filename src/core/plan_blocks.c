@@ -63,8 +63,10 @@ void c1x1_choose_k(const c1x1_view *v, const c1x1_machine *machine, int x_in_pla
         const size_t pieces = divide_up(plan->k, plan->piece);
         plan->kc = even_block(pieces, fits / plan->piece, 1) * plan->piece;
     }
-    /* Pixels that are overwritten must all have been read: sums wait in the tile buffer. */
+    /* Pixels that are overwritten must all have been read: sums wait in the tile buffer. So they do for a residual,
+     * also where a tile adds up pieces in `out`. */
     if (plan->kc < plan->k && v->problem->overlap == C1X1_SAME_PIXELS) plan->is_direct = 0;
+    if (plan->piece < plan->k && v->problem->epilogue.residual_is_out) plan->is_direct = 0;
 }
 
 /* w as the vector side. Strips of rows of pixels meet all panels of a block of w in turn, which stay in L1 or

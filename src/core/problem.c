@@ -48,6 +48,12 @@ int c1x1_has_epilogue(const c1x1_problem *p) {
     return e->scale || e->residual || e->activation != C1X1_IDENTITY;
 }
 
+int c1x1_tiles_finish(const c1x1_problem *p) {
+    const c1x1_epilogue *e = &p->epilogue;
+    return !e->scale && (e->activation == C1X1_IDENTITY || e->activation == C1X1_RELU ||
+                         e->activation == C1X1_RELU6);
+}
+
 c1x1_compute c1x1_finish_dtype(const c1x1_problem *p) {
     const c1x1_epilogue *e = &p->epilogue;
     const int is_real = e->scale || e->activation != C1X1_IDENTITY;
