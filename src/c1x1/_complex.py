@@ -181,8 +181,11 @@ def _can_join(
     filters = out.shape[-1]
     if filters <= 4 * groups and x.shape[-1] >= 16 * groups:
         return False
-    if any(np.shape(a) not in ((), (filters,)) for a in (bias, scale)):
-        return False
+    for a in (bias, scale):
+        if a is None:
+            continue
+        if np.shape(a) not in ((), (filters,)) or np.asarray(a).dtype.kind not in "biufc":
+            return False  # for the errors that real convolutions raise
     return residual is None or (
         isinstance(residual, np.ndarray)
         and residual.dtype == out.dtype
@@ -238,15 +241,13 @@ def add_products(
 def add_joint_products(
     real: Real, x: NDArray[Any], _: Parts, bias: Any, residual: Any, out: NDArray[Any]
 ) -> None:
-    """The same sums, both parts of each result at once: x's real part with w, then its imaginary
-    one with iw."""
+    """The same, both parts of a result at once: x's real part with w, its imaginary one with iw."""
     if bias is not None:
         both = np.empty(out.shape[-1:], out.dtype)
         both.real = part(bias, "real")
         imag = part(bias, "imag")
-        both.imag = (
-            -0.0 if imag is None else imag
-        )  # to add -0.0 changes nothing, not even the sign of 0
+        # To add -0.0 changes nothing, not even the sign of a zero.
+        both.imag = -0.0 if imag is None else imag
         bias = _floats(both)
     to = _floats(out)
     added = None if residual is None else _floats(residual)

@@ -154,7 +154,7 @@ void c1x1_finish_pixels(const shared *s, const block *t, char *c, ptrdiff_t ldc)
 
 /* ---- store stage ---------------------------------------------------------------------------- */
 
-/* Shorter rows cost less without a call each; rows of at least a step of the converters cost little more with it. */
+/* Shorter rows cost less without a call each. Those up to the longest step of a converter are gathered. */
 enum { SHORTEST_CONVERTED = 8, LONGEST_GATHERED = 32, GATHERED_BYTES = 2048 };
 
 /* Short rows that follow each other in `out`: converted many at a time with what lies between them, then moved. */

@@ -8,6 +8,7 @@
 #include "kernel.h"
 
 #include <immintrin.h>
+#include <string.h>
 
 #define DEFINE(NAME, FROM, TO, STEP, VECTOR)                       \
     static void NAME(void *to_, const void *from_, size_t count) { \
