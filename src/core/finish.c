@@ -154,19 +154,20 @@ void c1x1_finish_pixels(const shared *s, const block *t, char *c, ptrdiff_t ldc)
 
 /* ---- store stage ---------------------------------------------------------------------------- */
 
-/* Shorter rows cost less without a call each. Those up to the longest step of a converter are gathered. */
-enum { SHORTEST_CONVERTED = 8, LONGEST_GATHERED = 32, GATHERED_BYTES = 2048 };
+/* Shorter rows cost less without a call each. Those below the longest step of a converter are gathered. */
+enum { SHORTEST_CONVERTED = 8, LONGEST_GATHERED = 32, GATHERED_BYTES = 4096 };
 
-/* Short rows that follow each other in `out`: converted many at a time with what lies between them, then moved. */
+/* Short rows that follow each other in `out`: moved together first, then converted many at a time. */
 static void store_short_rows(const c1x1_storer *s, char *to, const char *from,
                              const c1x1_copy *copy) {
-    char made[GATHERED_BYTES];
-    const size_t ld = (size_t)copy->ld, most = GATHERED_BYTES / (ld * s->size);
-    const size_t row = copy->cols * s->size;
+    char gathered[GATHERED_BYTES];
+    const size_t row = copy->cols * s->from_size, most = GATHERED_BYTES / row;
+    const ptrdiff_t step = copy->ld * (ptrdiff_t)s->from_size;
     for (size_t r = 0, rows; r < copy->rows; r += rows) {
         rows = smaller(most, copy->rows - r);
-        s->convert(made, from + r * ld * s->from_size, (rows - 1) * ld + copy->cols);
-        for (size_t i = 0; i < rows; i++, to += row) memcpy(to, made + i * ld * s->size, row);
+        for (size_t i = 0; i < rows; i++, from += step) memcpy(gathered + i * row, from, row);
+        s->convert(to, gathered, rows * copy->cols);
+        to += rows * copy->cols * s->size;
     }
 }
 
@@ -180,8 +181,7 @@ static void store(const c1x1_storer *s, char *to, const char *from, const c1x1_c
         s->convert(to, from, copy->rows * copy->cols);
         return;
     }
-    if (is_dense && copy->rows > 1 && copy->cols < LONGEST_GATHERED &&
-        copy->ld <= 2 * LONGEST_GATHERED) {
+    if (is_dense && copy->rows > 1 && copy->cols < LONGEST_GATHERED) {
         store_short_rows(s, to, from, copy);
         return;
     }
