@@ -157,8 +157,8 @@ static void walk_upwards(c1x1_problem *p) {
         c1x1_dim *dim = &p->dim[d];
         if (weighted_step(p, dim) >= 0) continue;
         const ptrdiff_t last = (ptrdiff_t)dim->size - 1;
-        p->x += last * dim->x_stride;
-        p->out += last * dim->out_stride;
+        if (p->x) p->x += last * dim->x_stride;
+        if (p->out) p->out += last * dim->out_stride;
         if (p->epilogue.residual) p->epilogue.residual += last * dim->residual_stride;
         dim->x_stride = -dim->x_stride;
         dim->out_stride = -dim->out_stride;
