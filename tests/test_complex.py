@@ -140,6 +140,27 @@ def test_what_has_no_meaning_is_refused(keywords, error, text):
         c1x1.conv(X, W, **keywords)
 
 
+@pytest.mark.parametrize("layout", ["WC", "CW"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"bias": np.ones(3)},
+        {"bias": np.ones(3, np.complex64)},
+        {"bias": "one"},
+        {"scale": np.ones(3)},
+        {"residual": np.ones((5, 5))},
+        {"threads": 0},
+    ],
+    ids=str,
+)
+def test_out_is_untouched_by_errors(layout, wrong):
+    x, w = (X, W + 1j) if layout == "WC" else (X.T, W.T + 1j)
+    out = np.full((4, 2) if layout == "WC" else (2, 4), 7, np.complex64)
+    with pytest.raises((ValueError, TypeError)):
+        c1x1.conv(x, w, layout=layout, out=out, **wrong)
+    assert (out == 7).all()
+
+
 def test_complex_longer_than_128_bits_is_refused():
     if np.dtype(np.clongdouble).itemsize == 16:
         pytest.skip("clongdouble is complex128 on this platform")

@@ -55,10 +55,12 @@ def convolve(
         raise TypeError("scale must be real where x or w is complex: multiply w by it instead")
     inner = np.dtype(np.float64 if result == np.complex128 else np.float32)
     weights = weights or Parts(w)
+    # Whatever is wrong is found here, before anything is written.
+    terms = {"bias": part(bias, "real"), "scale": scale, "residual": part(residual, "real")}
     if x.size == 0 or w.size == 0:  # nothing to plan for, and nothing to compute
-        shape = run(x.real, w.real, None).shape
+        shape = run(x.real, w.real, None, **terms).shape
     else:
-        shape = run(x.real, w.real, None, machine={})["shape"]
+        shape = run(x.real, w.real, None, **terms, dtype=inner, machine={})["shape"]
     if out is not None:
         _check_out(out, shape, result)
     operands = [a for a in (x, w, bias, scale, residual) if isinstance(a, np.ndarray)]

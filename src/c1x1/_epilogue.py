@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import operator
+import struct
+import sys
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -116,29 +118,21 @@ def _is_float(dtype: np.dtype[Any]) -> bool:
     return dtype.kind == "f" or dtype.name == "bfloat16"
 
 
-def _holds(dtype: np.dtype[Any], value: Any) -> bool:
-    """Whether the dtype has that value, or a float one close to it."""
+def _element(dtype: np.dtype[Any], value: Any) -> bytes | None:
+    """The value as an element, or a float close to it; None where the dtype has none."""
     try:
         is_finite = math.isfinite(value)
-    except OverflowError:  # an int beyond float64
-        return False
-    if _is_float(dtype):
-        with np.errstate(all="ignore"):
-            kept = np.array(value, np.float64).astype(dtype)
-        return not is_finite or bool(np.isfinite(kept.astype(np.float64)))
-    if not is_finite or value != int(value):
-        return False
-    if dtype.kind == "b":
-        return value in (0, 1)
-    limits = np.iinfo(dtype)
-    return bool(limits.min <= value <= limits.max)
-
-
-def _bytes(dtype: np.dtype[Any], value: Any) -> bytes:
-    with np.errstate(all="ignore"):
+        if dtype.char in "efd":  # NumPy's and struct's letters for IEEE floats
+            return struct.pack("=" + dtype.char, float(value))
         if _is_float(dtype):
-            return np.array(value, np.float64).astype(dtype).tobytes()
-        return np.array(int(value), dtype).tobytes()
+            with np.errstate(all="ignore"):
+                kept = np.array(value, np.float64).astype(dtype)
+            return None if is_finite and not np.isfinite(kept) else kept.tobytes()
+        if not is_finite or value != int(value) or (dtype.kind == "b" and value not in (0, 1)):
+            return None
+        return int(value).to_bytes(dtype.itemsize, sys.byteorder, signed=dtype.kind == "i")
+    except OverflowError:
+        return None
 
 
 def read_nodata(
@@ -146,15 +140,16 @@ def read_nodata(
 ) -> tuple[bytes, bytes]:
     """The element to look for in x, and the one to write instead of a result."""
     value = read_number(nodata)
-    if not _holds(x_dtype, value):
+    wanted, fill = _element(x_dtype, value), _element(out_dtype, value)
+    if wanted is None:
         raise ValueError(
             f"nodata={nodata!r} is a value that no element of x can equal: x is {x_dtype}"
         )
-    if _holds(out_dtype, value):
-        return _bytes(x_dtype, value), _bytes(out_dtype, value)
-    if not _is_float(out_dtype):
+    if fill is None and _is_float(out_dtype):
+        fill = _element(out_dtype, math.nan)
+    if fill is None:
         raise ValueError(
             f"nodata={nodata!r} is a value that a result of {out_dtype} cannot hold, "
             "nor can it hold NaN: pass dtype=np.float32"
         )
-    return _bytes(x_dtype, value), _bytes(out_dtype, np.nan)
+    return wanted, fill

@@ -51,11 +51,14 @@ cdef ndarray read_vector(object given, str name, size_t c_out, int typenum):
     elif cnp.PyArray_NDIM(b) != 0:
         raise ValueError(f"{name} has shape {(<object>b).shape}; expected ({c_out},), one value per output channel, or a scalar")
     compute = np.dtype(cnp.PyArray_TypeObjectFromType(typenum))
-    if not np.can_cast(b.dtype, compute, "same_kind"):
+    if cnp.PyArray_TYPE(b) != typenum and not np.can_cast(b.dtype, compute, "same_kind"):
         raise TypeError(
             f"{name} has dtype {b.dtype} but x and w are integers, whose sums are exact in {compute}: "
             f"pass x.astype(np.float32) or an integer {name}")
-    return np.ascontiguousarray(np.broadcast_to(b, (c_out,)), dtype=compute)
+    cdef cnp.npy_intp length = <cnp.npy_intp>c_out
+    cdef ndarray made = <ndarray>cnp.PyArray_EMPTY(1, &length, typenum, 0)
+    made[...] = b
+    return made
 
 
 cdef int finish_type(c1x1_problem *p, Extras extras) noexcept:
