@@ -150,19 +150,25 @@ static double weighted_step(const c1x1_problem *p, const c1x1_dim *dim) {
     return (double)dim->x_stride * (double)p->c_in + (double)dim->out_stride * (double)p->c_out;
 }
 
+/* Unsigned: strides of arrays that are only planned for may reach beyond all addresses. */
+static uintptr_t last_of(const void *first, const c1x1_dim *dim, ptrdiff_t stride) {
+    return first ? (uintptr_t)first + (dim->size - 1) * (uintptr_t)stride : 0;
+}
+static ptrdiff_t turned(ptrdiff_t stride) { return (ptrdiff_t)(0 - (size_t)stride); }
+
 /* Axes are walked upwards in memory: a flipped x is read forwards and its results are written backwards,
  * or the other way round where those have more channels. */
 static void walk_upwards(c1x1_problem *p) {
     for (int d = 0; d < p->dims; d++) {
         c1x1_dim *dim = &p->dim[d];
         if (weighted_step(p, dim) >= 0) continue;
-        const ptrdiff_t last = (ptrdiff_t)dim->size - 1;
-        if (p->x) p->x += last * dim->x_stride;
-        if (p->out) p->out += last * dim->out_stride;
-        if (p->epilogue.residual) p->epilogue.residual += last * dim->residual_stride;
-        dim->x_stride = -dim->x_stride;
-        dim->out_stride = -dim->out_stride;
-        dim->residual_stride = -dim->residual_stride;
+        p->x = (const char *)last_of(p->x, dim, dim->x_stride);
+        p->out = (char *)last_of(p->out, dim, dim->out_stride);
+        p->epilogue.residual =
+            (const char *)last_of(p->epilogue.residual, dim, dim->residual_stride);
+        dim->x_stride = turned(dim->x_stride);
+        dim->out_stride = turned(dim->out_stride);
+        dim->residual_stride = turned(dim->residual_stride);
     }
 }
 
