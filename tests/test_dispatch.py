@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from c1x1 import _core
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="cgroups are Linux's")
 
 FMA, OSXSAVE, AVX, F16C = 1 << 12, 1 << 27, 1 << 28, 1 << 29
 AVX2, F, DQ, BW, VL = 1 << 5, 1 << 16, 1 << 17, 1 << 30, 1 << 31
@@ -177,7 +180,90 @@ def test_an_isa_that_this_cpu_lacks_is_not_selected():
         (b"", b"", 0),
         (b"100000", b"0", 0),
         (b"nonsense", b"100000", 0),
+        (b"200000000000", b"100000", 0),
     ],
 )
 def test_cgroup_quota(quota, period, cpus):
     assert _core.threads_from_quota(quota, period) == cpus
+
+
+V2, V1 = {"cpu.max": "{} {}"}, {"cpu.cfs_quota_us": "{}", "cpu.cfs_period_us": "{}"}
+DEEP = "/" + "deep" * 300
+
+
+@linux
+@pytest.mark.parametrize(
+    ("memberships", "groups", "cpus"),
+    [
+        # A container's own group is the root of what it sees.
+        ("0::/", {"": (V2, 300)}, 3),
+        ("0::/docker/abc", {"": (V2, 300)}, 3),
+        # The tightest of a group and those above it.
+        ("0::/a/b", {"": (V2, 800), "a": (V2, 200), "a/b": (V2, 400)}, 2),
+        ("0::/a/b", {"a": (V2, "max"), "a/b": (V2, 400)}, 4),
+        ("0::/a/b", {}, 0),
+        # Version 1: the controller may have company, in any order.
+        ("4:memory:/x\n3:cpu:/", {"cpu": (V1, 200)}, 2),
+        ("3:cpu,cpuacct:/a", {"cpu/a": (V1, 200)}, 2),
+        ("3:cpuacct,cpu:/a", {"cpu/a": (V1, 200)}, 2),
+        ("3:cpuacct,cpu:/a", {"cpu/a": (V1, -100), "cpu": (V1, 500)}, 5),
+        ("3:cpuacct,cpuset:/a", {"cpu/a": (V1, 200)}, 0),
+        # Both at once.
+        ("3:cpu:/a\n0::/a", {"cpu/a": (V1, 500), "a": (V2, 300)}, 3),
+        ("3:cpu:/a\n0::/a", {"cpu/a": (V1, 200), "a": (V2, 300)}, 2),
+        # Half of it missing, and lines that nobody expects.
+        ("3:cpu:/a", {"cpu/a": ({"cpu.cfs_quota_us": "{}"}, 200)}, 0),
+        ("0::/", {"": ({"cpu.max": "{}"}, 200)}, 0),
+        ("nonsense\n1:cpu\n\n0::/a", {"": (V2, 200)}, 2),
+        (f"0::{DEEP}", {"": (V2, 200)}, 2),
+    ],
+)
+def test_cgroups(tmp_path, memberships, groups, cpus):
+    for group, (files, percent) in groups.items():
+        (tmp_path / group).mkdir(parents=True, exist_ok=True)
+        quota = percent if isinstance(percent, str) else percent * 1000
+        for name, text in files.items():
+            value = 100000 if "period" in name else quota
+            (tmp_path / group / name).write_text(text.format(value, 100000) + "\n")
+    table = tmp_path / "cgroup"
+    table.write_text(memberships + "\n")
+    assert _core.threads_of_cgroups(bytes(table), bytes(tmp_path)) == cpus
+
+
+@linux
+def test_no_table_of_cgroups(tmp_path):
+    assert _core.threads_of_cgroups(bytes(tmp_path / "missing"), b"/sys/fs/cgroup") == 0
+
+
+@linux
+@pytest.mark.parametrize("cpus", [1, 9999])
+def test_the_quota_of_a_real_cgroup(cpus):
+    """A group made for this: no more threads than it has CPUs."""
+    v2 = Path("/sys/fs/cgroup/cgroup.controllers").exists()
+    group = Path(f"/sys/fs/cgroup{'' if v2 else '/cpu'}/c1x1-test-{os.getpid()}")
+    try:
+        group.mkdir()
+        if v2:
+            (group / "cpu.max").write_text(f"{cpus}0000 10000")
+        else:
+            (group / "cpu.cfs_period_us").write_text("10000")
+            (group / "cpu.cfs_quota_us").write_text(f"{cpus}0000")
+    except OSError as e:
+        if group.exists():
+            group.rmdir()
+        pytest.skip(f"no cgroup can be made here: {e.strerror}")
+    try:
+        code = (
+            f"import os; open('{group}/cgroup.procs', 'w').write(str(os.getpid())); import c1x1; "
+            "i = c1x1.info(); print(i['thread_limit'], i['thread_limit_why'])"
+        )
+        env = {k: v for k, v in os.environ.items() if k != "C1X1_NUM_THREADS"}
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=env
+        )
+    finally:
+        group.rmdir()
+    assert done.returncode == 0, done.stderr
+    own = len(os.sched_getaffinity(0))
+    assert int(done.stdout.split()[0]) == min(cpus, own)
+    assert ("quota" in done.stdout) == (cpus < own)

@@ -48,6 +48,30 @@ THREADS_STARTED = """
 
 
 @LINUX
+def test_a_call_inside_a_parallel_region_takes_one_thread():
+    """As from a callback that another library's OpenMP threads run."""
+    if _core.machine()["openmp"] != "libgomp":
+        pytest.skip("built without libgomp")
+    python(
+        """
+    import ctypes, c1x1
+    from c1x1 import _core
+    with open("/proc/self/maps") as maps:
+        path = next(line.split()[-1] for line in maps if "libgomp" in line)
+    seen = []
+    @ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+    def body(_):
+        seen.append(_core.machine()["threads_available"])
+    ctypes.CDLL(path).GOMP_parallel(body, None, 2, 0)
+    assert seen == [1, 1], seen
+    assert _core.machine()["threads_available"] > 1
+    """,
+        C1X1_NUM_THREADS="4",
+        OMP_NUM_THREADS="4",
+    )
+
+
+@LINUX
 def test_threadpoolctl_sees_the_pool_and_limits_it():
     pytest.importorskip("threadpoolctl", reason="needs threadpoolctl")
     if _core.machine()["openmp"] == "none":

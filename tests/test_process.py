@@ -183,6 +183,7 @@ def test_the_gil_is_released():
     [
         ({"C1X1_NUM_THREADS": "1"}, 1),
         ({"C1X1_NUM_THREADS": "3"}, 3),
+        ({"C1X1_NUM_THREADS": "", "C1X1_ISA": ""}, None),
         ({"OMP_NUM_THREADS": "1"}, None),
     ],
 )

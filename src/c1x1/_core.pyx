@@ -100,6 +100,7 @@ cdef extern from "c1x1.h" nogil:
 
 cdef extern from "threads.h" nogil:
     int c1x1_threads_from_quota(const char *quota, const char *period)
+    int c1x1_threads_of_cgroups(const char *memberships, const char *root)
 
 # ---- start ---------------------------------------------------------------------------------------
 
@@ -335,6 +336,11 @@ def features_of(leaf1_ecx, leaf7_ebx, xcr0, leaf7_edx=0, leaf7_ecx=0, leaf7_1_ea
 def threads_from_quota(bytes quota, bytes period):
     """CPUs that a cgroup quota allows; 0 where it sets no limit."""
     return c1x1_threads_from_quota(quota, period)
+
+
+def threads_of_cgroups(bytes memberships, bytes root):
+    """The least that the cgroups in a file like /proc/self/cgroup allow, below `root`; or 0."""
+    return c1x1_threads_of_cgroups(memberships, root)
 
 
 def machine():

@@ -45,7 +45,7 @@ static int quota_along(const char *root, const char *path, int is_v2) {
     char directory[1024], file[1200], quota[64], period[64];
     int limit = 0;
     if ((size_t)snprintf(directory, sizeof directory, "%s%s", root, path) >= sizeof directory)
-        return 0;
+        snprintf(directory, sizeof directory, "%s", root); /* the group that all are in, at least */
     for (;;) {
         if (is_v2) {
             snprintf(file, sizeof file, "%s/cpu.max", directory);
@@ -58,18 +58,26 @@ static int quota_along(const char *root, const char *path, int is_v2) {
             if (has_quota && read_line(file, period, sizeof period))
                 limit = tighter(limit, c1x1_threads_from_quota(quota, period));
         }
-        char *slash = strrchr(directory, '/');
-        if (!slash || strlen(directory) <= strlen(root)) return limit;
-        *slash = 0;
+        if (strlen(directory) <= strlen(root)) return limit;
+        *strrchr(directory, '/') = 0;
     }
 }
 
-static int cgroup_limit(void) {
-    char line[1024];
+/* Whether `name` is one of the words between commas, which are parted. */
+static int is_among(char *words, const char *name) {
+    char *rest;
+    for (char *word = strtok_r(words, ",", &rest); word; word = strtok_r(NULL, ",", &rest))
+        if (strcmp(word, name) == 0) return 1;
+    return 0;
+}
+
+int c1x1_threads_of_cgroups(const char *memberships, const char *root) {
+    char line[1024], controller[1024];
     int limit = 0;
-    FILE *file = fopen("/proc/self/cgroup", "re");
+    FILE *file = fopen(memberships, "re");
     if (!file) return 0;
-    while (fgets(line, sizeof line, file)) {
+    snprintf(controller, sizeof controller, "%s/cpu", root);
+    while (fgets(line, sizeof line, file)) { /* number:controllers:path */
         line[strcspn(line, "\n")] = 0;
         char *controllers = strchr(line, ':');
         char *path = controllers ? strchr(controllers + 1, ':') : NULL;
@@ -77,12 +85,18 @@ static int cgroup_limit(void) {
         *path++ = 0;
         controllers++;
         if (!*controllers)
-            limit = tighter(limit, quota_along("/sys/fs/cgroup", path, 1));
-        else if (strcmp(controllers, "cpu,cpuacct") == 0 || strcmp(controllers, "cpu") == 0)
-            limit = tighter(limit, quota_along("/sys/fs/cgroup/cpu", path, 0));
+            limit = tighter(limit, quota_along(root, path, 1));
+        else if (is_among(controllers, "cpu"))
+            limit = tighter(limit, quota_along(controller, path, 0));
     }
     fclose(file);
     return limit;
+}
+#else
+int c1x1_threads_of_cgroups(const char *memberships, const char *root) {
+    (void)memberships;
+    (void)root;
+    return 0;
 }
 #endif
 
@@ -92,10 +106,8 @@ static int usable_cpus(void) {
     if (sched_getaffinity(0, sizeof set, &set) == 0) return CPU_COUNT(&set);
 #endif
 #if !defined(_WIN32) && defined(_SC_NPROCESSORS_ONLN)
-    const long online = sysconf(_SC_NPROCESSORS_ONLN);
-    if (online > 0) return (int)online;
-#endif
-#ifdef _OPENMP
+    return (int)sysconf(_SC_NPROCESSORS_ONLN);
+#elif defined(_OPENMP)
     return omp_get_num_procs();
 #else
     return 1;
@@ -112,13 +124,11 @@ int c1x1_threads_limit(const char **why) {
     const int asked = text ? atoi(text) : 0;
     int limit = usable_cpus();
     *why = "CPUs this process may run on";
-#ifdef __linux__
-    const int quota = cgroup_limit();
+    const int quota = c1x1_threads_of_cgroups("/proc/self/cgroup", "/sys/fs/cgroup");
     if (quota > 0 && quota < limit) {
         limit = quota;
         *why = "the cgroup's CPU quota";
     }
-#endif
     if (asked > 0) {
         limit = asked;
         *why = "C1X1_NUM_THREADS";

@@ -10,6 +10,10 @@ int c1x1_threads_limit(const char **why);
 /* CPUs that the text of a cgroup v2 cpu.max, or of v1's two files, allows; 0: no limit. */
 int c1x1_threads_from_quota(const char *quota, const char *period);
 
+/* The least that the cgroups in the file `memberships` allow, v2 below `root`, v1 below root/cpu; 0: no
+ * limit. No other system than Linux has one. */
+int c1x1_threads_of_cgroups(const char *memberships, const char *root);
+
 /* Before anything else. */
 void c1x1_pool_init(void);
 
