@@ -52,6 +52,18 @@ def test_a_chain_is_its_layers_one_by_one(isa, layout, widths, threads, rng):
         np.testing.assert_array_equal(chain(x, threads=threads), one_by_one(layers, x))
 
 
+def test_a_layer_may_take_longer_than_a_call_looks_away(rng):
+    """On plain C some tenths of a second for one block of pixels."""
+    before = _core.machine()["isa"]
+    _core.select_isa("scalar")
+    try:
+        layers = layers_for(rng, (1500, 1500, 2), "HWC")
+        x = image(rng, "HWC", 1500, side=8)
+        np.testing.assert_array_equal(c1x1.Chain(layers)(x), one_by_one(layers, x))
+    finally:
+        _core.select_isa(before)
+
+
 @pytest.mark.parametrize("layout", ["HWC", "NCHW"])
 def test_bits_are_those_of_the_layers(layout, rng):
     widths = (64, 64, 32, 8)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import reference
@@ -344,3 +346,37 @@ def test_groups_of_filters_that_are_one_filter_repeated(threads, layout, rng):
     given = w if layout == "NHWC" else w.T
     got = c1x1.conv(x, given, layout=layout, groups=3, threads=threads)
     np.testing.assert_array_equal(got, want)
+
+
+UNCOMMON = {
+    # name: (shape of pixels and channels, filters, layout, groups)
+    "one pixel of a million channels": ((1, 1 << 20), 4, "WC", 1),
+    "the last column of long results alone": ((4000, 64), 257, "WC", 1),
+    "planes from memory for five filters": ((128, 16390), 5, "CW", 1),
+    "groups of planes in place": ((4 * 256, 3008), 8, "CW", 4),
+}
+
+
+@pytest.mark.parametrize("beyond", [0, 3])
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("name", UNCOMMON)
+def test_uncommon_sizes(isa, name, threads, beyond, rng):
+    """`beyond`: elements from the beginning of a line."""
+    shape, c_out, layout, groups = UNCOMMON[name]
+    memory = rng.integers(-2, 3, math.prod(shape) + 32).astype(np.float32)
+    first = -memory.ctypes.data % 64 // 4 + beyond
+    x = memory[first : first + math.prod(shape)].reshape(shape)
+    w = rng.integers(-1, 2, (shape[layout.index("C")] // groups, c_out)).astype(np.float32)
+    y = c1x1.conv(
+        x, reference.weights_for(w, layout), layout=layout, groups=groups, threads=threads
+    )
+    np.testing.assert_array_equal(y, reference.conv(x, w, layout=layout, groups=groups))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_windows_that_overlap(isa, threads, rng):
+    """Pixels that begin before the one before has ended: a moving average and the like."""
+    signal = rng.integers(-9, 10, 300_000).astype(np.float32)
+    x = np.lib.stride_tricks.sliding_window_view(signal, 64)[::2]
+    w = rng.integers(-3, 4, (64, 33)).astype(np.float32)
+    np.testing.assert_array_equal(c1x1.conv(x, w, layout="WC", threads=threads), x @ w)

@@ -479,6 +479,68 @@ def test_a_chain_has_the_bits_of_every_cpu(unit, rng):
     np.testing.assert_array_equal(c1x1.Chain(layers)(x), without(lambda: c1x1.Chain(layers)(x)))
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_pixels_are_cut_once_for_several_blocks_of_channels(unit, layout, rng):
+    shape = (128, 128, 2080)
+    x, w = whole(rng, shape[:2], -999, 999), whole(rng, shape[1:], -3, 3)
+    plan = _api.plan(
+        pixels(x, layout), reference.weights_for(w, layout), layout=layout, threads=1,
+        machine={"isa": unit, "l1_bytes": 32 << 10, "l2_bytes": 512 << 10},
+    )  # fmt: skip
+    assert plan["blocks"] > 1
+    assert plan["matrix_kc"] == 128
+    want = x.astype(int) @ w.astype(int)
+    np.testing.assert_array_equal(multiply(x, w, layout, threads=1), want)
+    np.testing.assert_array_equal(multiply(x, w, layout), want)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_does_not_fit_is_multiplied_again_piece_by_piece(unit, layout, rng):
+    """Channels beyond those that the FMA kernels take at once."""
+    k = 3000
+    x, w = whole(rng, (64, k), -9, 9), whole(rng, (k, 32), -9, 9)
+    x[7, [5, 2999]] = np.inf, -np.inf
+    w[5], w[2999] = np.abs(w[5]) + 1, np.abs(w[2999]) + 1
+    with np.errstate(invalid="ignore"):
+        want = x.astype(np.float64) @ w
+    assert np.isnan(want[7]).all()
+    np.testing.assert_array_equal(multiply(x, w, layout), want.astype(np.float32))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_layer_of_bytes_also_multiplies_others(byte_unit, layout, rng):
+    """Its weights are packed for pixels of their own dtype."""
+    w = whole(rng, (64, 48), -128, 127, np.int8)
+    layer = c1x1.Pointwise(reference.weights_for(w, layout), layout=layout)
+    for dtype in (np.int8, np.uint8, np.float32, np.int16):
+        x = whole(rng, (100, 64), 0, 99, dtype)
+        y = layer(pixels(x, layout))
+        assert y.dtype == c1x1.conv(x, w).dtype
+        np.testing.assert_array_equal(results(y, layout), x.astype(int) @ w.astype(int))
+
+
+def test_operands_that_a_unit_cannot_take_go_another_way(byte_unit, rng):
+    """Bytes by int16, pixels that are overwritten, rows at odd addresses."""
+    x, w = whole(rng, (100, 64), -99, 99, np.int8), whole(rng, (64, 64), -9, 9, np.int16)
+    want = x.astype(int) @ w
+    assert _api.plan(x, w)["unit"] is None
+    np.testing.assert_array_equal(c1x1.conv(x, w), want)
+    x, w = whole(rng, (100, 64), -9, 9, np.int8), whole(rng, (64, 64), -1, 1, np.int8)
+    want = np.clip(x.astype(int) @ w, -128, 127)
+    np.testing.assert_array_equal(c1x1.conv(x, w, out=x), want)
+
+
+def test_bfloat16_at_odd_addresses(unit, rng):
+    records = np.zeros(300, [("flag", "u1"), ("values", "<u2", (64,))])
+    values = whole(rng, (300, 64), -99, 99)
+    records["values"] = bfloat16(values).view(np.uint16)
+    w = bfloat16(whole(rng, (64, 48), -1, 1))
+    x = records["values"].view(w.dtype)
+    assert x.strides == (129, 2)
+    y = c1x1.conv(x, w, dtype=np.float32)
+    np.testing.assert_array_equal(y, values @ w.astype(np.float32))
+
+
 # ---- the choice ----------------------------------------------------------------------------------
 
 

@@ -175,6 +175,7 @@ def test_bytes_are_taken_where_nothing_else_is_asked():
         assert not _api.plan(x, w, dtype=np.uint8, machine=machine, **other)["takes_bytes"]
     assert not _api.plan(x[..., ::-1], w, dtype=np.uint8, machine=machine)["takes_bytes"]
     assert not _api.plan(x, w, machine=machine)["takes_bytes"]
+    assert not _api.plan(x, w.astype(np.float64), dtype=np.uint8, machine=machine)["takes_bytes"]
     assert not _api.plan(x, w, dtype=np.uint8, machine={"isa": "scalar"})["takes_bytes"]
 
 

@@ -464,3 +464,8 @@ def test_a_table_is_looked_up_while_pixels_are_packed():
         p = plan([1, 56, 56, 64, 64], layout, dtype=np.uint8, lut=table)
         assert p[operand] == "pack_block"
         assert p["compute"] == "float32"
+
+
+def test_a_plan_for_an_unknown_isa_is_refused():
+    with pytest.raises(ValueError, match="unknown ISA 'x86_avx1024'"):
+        plan((1, 8, 8, 3, 3), machine={"isa": "x86_avx1024"})

@@ -31,7 +31,7 @@ cdef extern from "kernels/kernel.h" nogil:
     const c1x1_isa *c1x1_find_isa(const char *name)
 
 cdef extern from "c1x1.h" nogil:
-    int C1X1_OK, C1X1_PAUSED, C1X1_NO_MEMORY, C1X1_TOO_LARGE, C1X1_BAD_DTYPE, C1X1_OUT_REPEATS
+    int C1X1_OK, C1X1_PAUSED, C1X1_NO_MEMORY, C1X1_TOO_LARGE, C1X1_OUT_REPEATS
     ctypedef struct c1x1_cpuid:
         unsigned int leaf1_ecx, leaf7_ebx, leaf7_ecx, leaf7_edx, leaf7_1_eax
         unsigned long long xcr0
@@ -76,7 +76,7 @@ cdef extern from "c1x1.h" nogil:
     void c1x1_free_weights(c1x1_weights *weights)
     int c1x1_threads_available(const c1x1_machine *machine)
     size_t c1x1_plan_thread_bytes(const c1x1_plan *plan)
-    int c1x1_make_plan(const c1x1_problem *problem, const c1x1_machine *machine, int limit,
+    void c1x1_make_plan(const c1x1_problem *problem, const c1x1_machine *machine, int limit,
                        c1x1_plan *plan)
     size_t c1x1_plan_blocks(const c1x1_plan *plan)
     size_t c1x1_plan_tasks(const c1x1_plan *plan)
@@ -163,8 +163,6 @@ cdef int raise_status(int status) except -1:
         raise MemoryError("c1x1: no memory for the workspace; nothing was written")
     if status == C1X1_TOO_LARGE:
         raise ValueError("the sizes of x and w overflow the address space")
-    if status == C1X1_BAD_DTYPE:
-        raise TypeError("no kernel accumulates in that dtype")
     if status == C1X1_OUT_REPEATS:
         raise ValueError(
             "out overlaps itself: some of its elements share memory, so it cannot hold a result; "
@@ -182,10 +180,9 @@ cdef int execute(c1x1_problem *problem, int threads) except -1:
     if 0 < threads < limit:
         limit = threads
     if status == C1X1_OK:
-        status = c1x1_make_plan(problem, machine, limit, &plan)
-    if status == C1X1_OK and plan.unit != NULL and not c1x1_machine_permits(&plan):
-        status = c1x1_make_plan(problem, machine, limit, &plan)
-    if status == C1X1_OK:
+        c1x1_make_plan(problem, machine, limit, &plan)
+        if plan.unit != NULL and not c1x1_machine_permits(&plan):
+            c1x1_make_plan(problem, machine, limit, &plan)
         status = c1x1_run_begin(&run, problem, &plan)
     if status != C1X1_OK:
         raise_status(status)
@@ -247,7 +244,7 @@ cdef dict describe_plan(c1x1_problem *problem, object machine, int threads):
     raise_status(c1x1_problem_normalise(problem))
     if c1x1_problem_pixels(problem) * problem.c_out * problem.groups == 0:
         raise ValueError("there are no results to plan for: x has no pixels, or w no filters")
-    raise_status(c1x1_make_plan(problem, &m, limit, &plan))
+    c1x1_make_plan(problem, &m, limit, &plan)
     cdef const c1x1_kernels *kernels = plan.isa.kernels[plan.compute]
     return {
         "isa": plan.isa.name.decode(),

@@ -86,7 +86,6 @@ typedef enum {
     C1X1_PAUSED,     /* the time slice is over, call c1x1_run again with the same run */
     C1X1_NO_MEMORY,  /* nothing was written */
     C1X1_TOO_LARGE,  /* sizes or strides overflow the address space */
-    C1X1_BAD_DTYPE,  /* no kernel accumulates in that dtype */
     C1X1_OUT_REPEATS /* two results would share memory */
 } c1x1_status;
 
@@ -360,8 +359,8 @@ typedef struct c1x1_plan {
 
 /* Chooses; pure: the same problem, machine and limit give the same plan, and no data is read. The
  * problem must be normalised and have results to write. */
-c1x1_status c1x1_make_plan(const c1x1_problem *problem, const c1x1_machine *machine,
-                           int thread_limit, c1x1_plan *plan);
+void c1x1_make_plan(const c1x1_problem *problem, const c1x1_machine *machine, int thread_limit,
+                    c1x1_plan *plan);
 
 /* Panel width for prepacked weights. */
 unsigned c1x1_panel_width(const c1x1_machine *machine, c1x1_compute compute, size_t c_in,

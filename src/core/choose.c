@@ -34,7 +34,7 @@ c1x1_view c1x1_look_at(const c1x1_problem *p, const c1x1_kernels *kernels) {
     v.k = c1x1_steps(p->compute, p->c_in);
     /* Sums of integers are the same in any order. */
     v.chains = !c1x1_is_whole(p->compute) && p->c_out <= 4 && v.k >= C1X1_CHAINS ? C1X1_CHAINS : 1;
-    v.x_is_native = p->x_dtype == native && !p->table && suits(p->x, p->x_channel, v.size) &&
+    v.x_is_native = p->x_dtype == native && suits(p->x, p->x_channel, v.size) &&
                     suits(p->x, p->x_group, v.size);
     v.out_is_native = p->out_dtype == native && suits(p->out, p->out_channel, v.size) &&
                       suits(p->out, p->out_group, v.size);
@@ -249,8 +249,8 @@ static int is_small(const c1x1_view *v) {
 /* Whether kernels convert such pixels in their registers on the way in and out. */
 static int takes_bytes(const c1x1_view *v) {
     const c1x1_problem *p = v->problem;
-    return v->bytes && p->compute == C1X1_COMPUTE_FLOAT32 && p->x_dtype == C1X1_UINT8 &&
-           p->out_dtype == C1X1_UINT8 && p->c_in <= C1X1_MAX_SMALL && !p->table &&
+    return v->bytes && p->compute == C1X1_COMPUTE_FLOAT32 && p->out_dtype == C1X1_UINT8 &&
+           p->c_in <= C1X1_MAX_SMALL && !p->table &&
            !c1x1_has_epilogue(p);
 }
 

@@ -124,7 +124,6 @@ static pieces read_pixels(worker *w, const block *t, const side *q, size_t k0, s
     const segment g = c1x1_segment_at(w->s, q->first, q->count);
     const pieces found = {t->x + g.x + k0 * unit->size, EDGE * g.x_stride};
     if (plan->unit_kind == C1X1_UNIT_BYTES) return found;
-    if (plan->matrix_kc >= plan->k && c1x1_holds_pixels(w, t, q->first, 0)) return found;
     if (k0 == 0) forget_ranges(q);
     for (size_t i = 0; i < q->count; i += EDGE) {
         const c1x1_split rows = {.count = smaller(EDGE, q->count - i),
@@ -159,8 +158,7 @@ static pieces find_weights(worker *w, const block *t, const side *q) {
     const size_t panel_bytes = c1x1_matrix_bytes(unit, s->plan->k, q->count_of_pieces);
     if (q->source == C1X1_PREPACKED) {
         const c1x1_pieces *packed = p->packed->pieces;
-        const size_t group = (size_t)(p->w_group ? (t->w - p->w) / p->w_group : 0);
-        const size_t panel = group * packed->panels + q->first / EDGE;
+        const size_t panel = t->group * packed->panels + q->first / EDGE;
         for (size_t i = 0; i < panels_of(q->count); i++) q->ranges[i] = packed->range[panel + i];
         return (pieces){packed->data + panel * panel_bytes, (ptrdiff_t)panel_bytes};
     }
@@ -183,7 +181,6 @@ static int fits(const c1x1_range *a, const c1x1_range *b) {
     enum { LEAST = 24, BIASES = 254, MOST = 253, PIECES = 30, TERMS = 27 };
     const uint32_t a_high = a->largest >> 23, b_high = b->largest >> 23;
     if (a_high > MOST || b_high > MOST) return 0;
-    if (a->largest == 0 || b->largest == 0) return 1;
     const uint32_t a_low = a->smallest >> 23, b_low = b->smallest >> 23;
     if (a_low < LEAST || b_low < LEAST) return 0;
     return a_high + b_high <= BIASES + 126 - TERMS && a_low + b_low >= BIASES - 126 + PIECES;

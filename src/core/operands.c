@@ -289,8 +289,7 @@ operand c1x1_find_a(worker *w, const block *t, size_t k0, size_t k) {
 
 static const char *prepacked_group(const shared *s, const block *t) {
     const c1x1_problem *p = s->problem;
-    const size_t group = p->w_group ? t->group : 0;
-    return (const char *)p->packed->panels + group * p->packed->group_bytes;
+    return (const char *)p->packed->panels + t->group * p->packed->group_bytes;
 }
 
 operand c1x1_find_wide(const shared *s, const block *t, size_t k0) {
@@ -315,7 +314,7 @@ operand c1x1_find_b(worker *w, const block *t, size_t k0, size_t k) {
     }
     case C1X1_PACK_PANEL: /* the driver fills it */
         return (operand){w->b, 0, 0, 1};
-    case C1X1_IN_PLACE:
+    default: /* C1X1_IN_PLACE */
         break;
     }
     if (c1x1_pixels_are_n(plan->role)) {

@@ -134,13 +134,18 @@ static void fit_workspace(const c1x1_view *v, c1x1_plan *plan) {
     }
 }
 
+/* Whether one tile sums all of each of its results. */
+static int has_tiles(c1x1_role role, unsigned chains) {
+    return chains == 1 && role != C1X1_SMALL && role != C1X1_DOT;
+}
+
 static c1x1_finisher choose_finisher(const c1x1_problem *p, const c1x1_plan *plan) {
     const int is_bias_left = plan->unit && p->bias; /* which a matrix unit does not add */
     if (!c1x1_has_epilogue(p) && !is_bias_left) return C1X1_FINISH_NONE;
     if (!plan->is_direct) return C1X1_FINISH_BUFFER;
     if (plan->unit) return C1X1_FINISH_OUT;
-    const int is_tiled = plan->chains == 1 && plan->role != C1X1_SMALL && plan->role != C1X1_DOT;
-    return is_tiled && c1x1_tiles_finish(p) ? C1X1_FINISH_TILE : C1X1_FINISH_OUT;
+    return has_tiles(plan->role, plan->chains) && c1x1_tiles_finish(p) ? C1X1_FINISH_TILE
+                                                                       : C1X1_FINISH_OUT;
 }
 
 static int choose_threads(const c1x1_view *v, int limit) {
@@ -157,16 +162,14 @@ static int choose_threads(const c1x1_view *v, int limit) {
 /* The tiles for what a matrix unit leaves: as wide as its blocks are, where that can be. */
 static void choose_rest(const c1x1_kernels *kernels, c1x1_choice *c) {
     c->nv = C1X1_MAX_NV;
-    while (c->nv > 1 && (c->nv * kernels->vl > C1X1_MATRIX_EDGE || kernels->mr[c->nv] == 0))
-        c->nv--;
+    while (c->nv * kernels->vl > C1X1_MATRIX_EDGE || kernels->mr[c->nv] == 0) c->nv--;
     c->mr = kernels->mr[c->nv];
 }
 
-c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, int thread_limit,
-                           c1x1_plan *plan) {
+void c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, int thread_limit,
+                    c1x1_plan *plan) {
     memset(plan, 0, sizeof *plan); /* so that plans compare as bytes */
     const c1x1_kernels *kernels = c1x1_find_kernels(machine->isa, p->compute, &plan->isa);
-    if (!kernels) return C1X1_BAD_DTYPE;
     c1x1_view v = c1x1_look_at(p, kernels);
     v.small = c1x1_find_small(machine->isa, p->compute);
     if (p->x_dtype == C1X1_UINT8) v.bytes = c1x1_find_bytes(machine->isa);
@@ -180,8 +183,8 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
         v.chains == 1 && c.role != C1X1_SMALL && c1x1_matrix_wins(&v, &c, machine);
     if (is_matrix) choose_rest(kernels, &c);
     /* A residual that sums would be written over is read by the tile that writes them, or apart from `out`. */
-    const int is_tiled = v.chains == 1 && c.role != C1X1_SMALL && c.role != C1X1_DOT && !is_matrix;
-    if (p->epilogue.residual_is_out && !(is_tiled && c1x1_tiles_finish(p))) c.is_direct = 0;
+    const int is_read_in_time = !is_matrix && has_tiles(c.role, v.chains) && c1x1_tiles_finish(p);
+    if (p->epilogue.residual_is_out && !is_read_in_time) c.is_direct = 0;
     const size_t run = c.is_gathered ? v.pixels : v.run;
     const int pixels_are_m = !c1x1_pixels_are_n(c.role);
     plan->compute = p->compute;
@@ -218,7 +221,6 @@ c1x1_status c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, i
     plan->fetches_x = c1x1_fetches_pixels(&v, machine, plan);
     plan->finisher = choose_finisher(p, plan);
     plan->threads = (int)smaller((size_t)plan->threads, c1x1_plan_tasks(plan));
-    return C1X1_OK;
 }
 
 size_t c1x1_plan_blocks(const c1x1_plan *plan) {

@@ -80,9 +80,8 @@ static void plan_pixels_m(const c1x1_view *v, const c1x1_machine *machine, size_
     const int w_in_l1 = w_bytes <= machine->l1_bytes / 2;
     const c1x1_weights *packed = p->packed;
     plan->a = x_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
-    if (packed && packed->isa == plan->isa && packed->compute == plan->compute &&
-        packed->nr == plan->nr && packed->c_in == p->c_in && packed->c_out == p->c_out)
-        plan->b = C1X1_PREPACKED;
+    if (packed && packed->isa == plan->isa && packed->compute == plan->compute)
+        plan->b = C1X1_PREPACKED; /* in panels of nr: c1x1_panel_width */
     else if (c1x1_w_is_native(v) && c1x1_is_unit(p->w_out, v->size) &&
              (w_in_l1 || c1x1_w_stays(p, plan->m, plan->mr)))
         plan->b = C1X1_IN_PLACE;
@@ -199,7 +198,7 @@ static void plan_pixels_n(const c1x1_view *v, const c1x1_machine *machine, size_
     /* Lines a page apart would push each other out of L2 before they are packed. */
     const int planes_alias = p->x_channel % (ptrdiff_t)PAGE == 0;
     if (plan->b == C1X1_PACK_BLOCK && is_planar && plan->k >= PANEL_K && plan->m <= plan->kc / 2 &&
-        v->chains == 1 && plan->is_direct && is_apart && !planes_alias &&
+        v->chains == 1 && plan->is_direct && !planes_alias &&
         plan->m * plan->k * v->size <= machine->l2_bytes / 2 && (a_in_place || plan->kc == plan->k))
         plan->b = C1X1_PACK_PANEL;
     /* Each strip of rows of w meets all panels of a block, so that results are written along memory, and one call

@@ -17,7 +17,7 @@ enum { EDGE = C1X1_MATRIX_EDGE };
 
 c1x1_unit c1x1_matrix_kind(const c1x1_problem *p) {
     if (p->compute == C1X1_COMPUTE_INT32) return C1X1_UNIT_BYTES;
-    const int are_halves = p->x_dtype == C1X1_BFLOAT16 && p->w_dtype == C1X1_BFLOAT16 && !p->table;
+    const int are_halves = p->x_dtype == C1X1_BFLOAT16 && p->w_dtype == C1X1_BFLOAT16;
     return are_halves ? C1X1_UNIT_BFLOAT16 : C1X1_UNIT_FLOAT32;
 }
 
@@ -85,9 +85,8 @@ int c1x1_matrix_offset(const c1x1_problem *p, const c1x1_isa *isa, int pixels_ar
 
 static const c1x1_pieces *cut_before(const c1x1_problem *p, const c1x1_isa *unit, c1x1_role role) {
     const c1x1_pieces *pieces = p->packed ? p->packed->pieces : NULL;
-    const int fits = pieces && pieces->kernels->k == unit_of(unit, p)->k &&
-                     pieces->count == w_pieces(p) && pieces->are_rows == c1x1_pixels_are_n(role) &&
-                     p->packed->c_in == p->c_in && p->packed->c_out == p->c_out &&
+    const int fits = pieces && p->packed->compute == p->compute &&
+                     pieces->are_rows == c1x1_pixels_are_n(role) &&
                      (!pieces->are_rows || pieces->offset == c1x1_matrix_offset(p, unit, 1));
     return fits ? pieces : NULL;
 }
@@ -120,7 +119,7 @@ static int is_dense(ptrdiff_t along, ptrdiff_t across, size_t size) {
 static int pixels_in_place(const c1x1_view *v, const c1x1_choice *c, const c1x1_isa *isa) {
     const c1x1_problem *p = v->problem;
     if (c1x1_matrix_kind(p) == C1X1_UNIT_FLOAT32) return c->x_in_place;
-    if (c->is_gathered || p->dims == 0) return 0;
+    if (c->is_gathered) return 0;
     const ptrdiff_t pixel = p->dim[p->dims - 1].x_stride;
     const int are_columns = c1x1_pixels_are_n(c->role);
     return is_dense(are_columns ? pixel : p->x_channel, are_columns ? p->x_channel : pixel,

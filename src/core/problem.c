@@ -80,8 +80,8 @@ static int extend(size_t *extent, size_t size, ptrdiff_t stride) {
 
 /* The bytes from the first to the last element of x (or out); 0 when that overflows. */
 static size_t extent_of(const c1x1_problem *p, int is_out) {
-    size_t extent = c1x1_dtype_size(is_out ? p->out_dtype : p->x_dtype), channels;
-    if (__builtin_mul_overflow(p->groups, is_out ? p->c_out : p->c_in, &channels)) return 0;
+    const size_t channels = p->groups * (is_out ? p->c_out : p->c_in); /* count_fits */
+    size_t extent = c1x1_dtype_size(is_out ? p->out_dtype : p->x_dtype);
     if (!extend(&extent, channels, is_out ? p->out_channel : p->x_channel)) return 0;
     for (int d = 0; d < p->dims; d++)
         if (!extend(&extent, p->dim[d].size, is_out ? p->dim[d].out_stride : p->dim[d].x_stride))
@@ -97,7 +97,7 @@ static int count_fits(const c1x1_problem *p) {
     if (__builtin_mul_overflow(p->groups, p->c_out, &outputs)) return 0;
     return !__builtin_mul_overflow(outputs, c1x1_dtype_size(p->out_dtype), &outputs) &&
            !__builtin_mul_overflow(pixels, outputs ? outputs : 1, &outputs) &&
-           outputs <= PTRDIFF_MAX && pixels <= PTRDIFF_MAX && inputs <= PTRDIFF_MAX;
+           outputs <= PTRDIFF_MAX && inputs <= PTRDIFF_MAX;
 }
 
 c1x1_span c1x1_span_of(const void *data, int dims, const ptrdiff_t *shape, const ptrdiff_t *strides,
@@ -239,7 +239,7 @@ static void merge_dims(c1x1_problem *p) {
 static c1x1_status normalise(c1x1_problem *p, int may_move) {
     if (!count_fits(p)) return C1X1_TOO_LARGE;
     const size_t pixels = c1x1_problem_pixels(p);
-    if (pixels == 0 || p->c_out == 0 || p->groups == 0) return C1X1_OK;
+    if (pixels == 0 || p->c_out == 0) return C1X1_OK;
     if (extent_of(p, 1) == 0 || (p->c_in && extent_of(p, 0) == 0)) return C1X1_TOO_LARGE;
     int n = 0;
     for (int d = 0; d < p->dims; d++)

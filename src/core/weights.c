@@ -10,7 +10,8 @@ void *c1x1_allocate(size_t bytes) {
     return _aligned_malloc(bytes, C1X1_LINE);
 #else
     void *p;
-    return posix_memalign(&p, C1X1_LINE, bytes) == 0 ? p : NULL;
+    if (posix_memalign(&p, C1X1_LINE, bytes) != 0) return NULL;
+    return p;
 #endif
 }
 

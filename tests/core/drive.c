@@ -15,6 +15,7 @@
 #define _GNU_SOURCE
 #include "kernels/kernel.h"
 #include "elements.h"
+#include "stages.h"
 #include "trial.h"
 
 #include <math.h>
@@ -174,8 +175,9 @@ static c1x1_status run_plan(const c1x1_problem *p, const c1x1_plan *plan) {
 static c1x1_status compute_on(const c1x1_machine *machine, c1x1_problem *p) {
     c1x1_plan plan;
     c1x1_status status = c1x1_problem_normalise(p);
-    if (status == C1X1_OK) status = c1x1_make_plan(p, machine, 1, &plan);
-    return status == C1X1_OK ? run_plan(p, &plan) : status;
+    if (status != C1X1_OK) return status;
+    c1x1_make_plan(p, machine, 1, &plan);
+    return run_plan(p, &plan);
 }
 
 static c1x1_status run_problem(const trial *t, const setting *s, int is_packed) {
@@ -191,8 +193,8 @@ static c1x1_status run_problem(const trial *t, const setting *s, int is_packed) 
         status = c1x1_pack_weights(&p, &s->machine, t->is_planar, &weights);
         p.packed = &weights;
     }
-    if (status == C1X1_OK) status = c1x1_make_plan(&p, &s->machine, s->threads, &plan);
     if (status == C1X1_OK) {
+        c1x1_make_plan(&p, &s->machine, s->threads, &plan);
         force_threads(s, &plan);
         status = run_plan(&p, &plan);
     }
@@ -457,6 +459,7 @@ static unsigned long faults_of_sizes(void) {
         {3, 1, 1, 1, PTRDIFF_MAX, 4, C1X1_TOO_LARGE},
         {3, 1, (size_t)1 << 62, 1, 0, 4, C1X1_TOO_LARGE},
         {3, 1, 1, (size_t)1 << 61, 4, 4, C1X1_TOO_LARGE},
+        {3, 1, 1, (size_t)1 << 62, 4, 4, C1X1_TOO_LARGE},
         {(size_t)1 << 61, 1, 1, 1, 0, 0, C1X1_TOO_LARGE},
         {0, 1, PTRDIFF_MAX, 1, 4, 4, C1X1_OK},
         {0, 1, (size_t)PTRDIFF_MAX + 1, 1, 4, 4, C1X1_TOO_LARGE},
@@ -553,6 +556,29 @@ static unsigned long faults_of_axes(void) {
     return faults;
 }
 
+/* A chain whose pixels, and one whose results between two layers, no memory holds. */
+static unsigned long faults_of_chains(void) {
+    static char memory[8];
+    unsigned long faults = 0;
+    for (int is_inside = 0; is_inside < 2; is_inside++) {
+        const size_t pixels = is_inside ? 3 : SIZE_MAX / 2,
+                     between = is_inside ? (size_t)1 << 62 : 1;
+        c1x1_plan plans[4];
+        c1x1_problem p = {.x = memory, .w = memory, .out = memory, .groups = 1, .dims = 1};
+        p.compute = C1X1_COMPUTE_FLOAT32;
+        p.x_dtype = p.w_dtype = p.out_dtype = C1X1_FLOAT32;
+        p.c_in = p.c_out = 1;
+        p.w_in = p.w_out = 4;
+        p.dim[0] = (c1x1_dim){pixels, 4, 4, 0};
+        c1x1_problem layers[2] = {p, p};
+        layers[0].c_out = layers[1].c_in = between;
+        c1x1_chain chain = {.whole = p, .layer = layers, .plan = plans, .count = 2};
+        faults += c1x1_chain_plan(&chain, c1x1_this_machine(), 1) != C1X1_TOO_LARGE;
+    }
+    if (faults) printf("FAILED %lu chains beyond memory\n", faults);
+    return faults;
+}
+
 /* A child computes with helpers of its own, whatever the parent's were doing. */
 static unsigned long faults_of_forks(const c1x1_isa *isa) {
     unsigned long faults = 0;
@@ -574,7 +600,8 @@ static unsigned long faults_of_forks(const c1x1_isa *isa) {
 
 int main(int count, char **words) {
     read_options(count, words);
-    if (c1x1_machine_init() != 0) return 2;
+    /* Twice, as where a module is loaded again. */
+    if (c1x1_machine_init() != 0 || c1x1_machine_init() != 0) return 2;
     const unsigned features = c1x1_this_machine()->features | C1X1_ON_REQUEST; /* all rows */
     unsigned long faults = 0;
     for (size_t i = 0; i < c1x1_isa_count; i++) {
@@ -588,6 +615,7 @@ int main(int count, char **words) {
         }
     }
     faults += faults_of_sizes() + faults_of_overlap() + faults_of_axes();
+    faults += faults_of_chains() + faults_of_stages();
     if (options.callers > 1) faults += faults_of_forks(c1x1_find_isa("scalar"));
     faults += atomic_load(&failures);
     printf("failures %lu\n", faults);
