@@ -157,8 +157,10 @@ def aarch64(session: nox.Session) -> None:
 def coverage(session: nox.Session) -> None:
     """Which branches of the core the C programs and the Python suite take."""
     system(session, gcc="gcc")
-    session.install("gcovr>=8")
-    session.run("python", "tools/coverage.py", session.create_tmp(), *session.posargs)
+    folder = session.create_tmp()
+    counted = [f"-Cbuild-dir={folder}/python", "-Ccmake.define.C1X1_COVERAGE=ON"]
+    session.install("gcovr>=8", ".[test]", *counted)
+    session.run("python", "tools/coverage.py", folder, *session.posargs)
 
 
 # ---- long ones -----------------------------------------------------------------------------------

@@ -1,10 +1,11 @@
-"""Branch coverage of the C core under its own programs: what tests/core/drive.c and check.c reach.
+"""Branch coverage of the C core under its own driver and under the Python suite.
 
-    python tools/coverage.py FOLDER [--problems 4000] [--least 95]
+    python tools/coverage.py FOLDER [--problems 4000] [--least 100]
 
 Kernels are left out: their branches are constants in most of their copies, and tests take every
 one of them by the registry. Without optimisation, since the optimiser removes branches. Lists, per
-file, the lines with a branch not taken. Needs gcc and gcovr.
+file, the lines with a branch not taken. Needs gcc and gcovr, and for the Python suite the c1x1 that
+this environment imports, built in FOLDER/python with C1X1_COVERAGE=ON: `nox -s coverage` does that.
 """
 
 from __future__ import annotations
@@ -15,11 +16,25 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from platform import machine
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from core.build import build  # noqa: E402
+from core.build import build, isas  # noqa: E402
+
+# Branches that need another machine than the one at hand, or a system that fails where none is
+# known to: (file, words of the line, why).
+EXCLUDED = [
+    ("cpu.c", "__get_cpuid", "CPUs without these leaves, and with further ones"),
+    ("cpu.c", "permitted >> XFEATURE_XTILEDATA", "AMX, and a system that refuses it"),
+    ("registry.c", "C1X1_HAS_AMX", "AMX"),
+    ("registry.c", "atomic_load(&answer)", "AMX"),
+    ("multiply.c", "rows % last", "heights of tiles that NEON has"),
+    ("threads.c", "quota < limit", "a cgroup with a quota, which only root can make"),
+    ("pool.c", "pthread_attr_init", "fails in no C library at hand"),
+    ("plan.c", "*pixels <= 2 * unit", "ends the loop whatever the sizes; none was found"),
+]
 
 
 def main() -> None:
@@ -27,10 +42,16 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("--problems", type=int, default=4000)
-    parser.add_argument("--least", type=float, default=80)
+    parser.add_argument("--least", type=float, default=100)
     given = parser.parse_args()
     folder = given.folder.resolve()
-    path = build("drive", folder, kernels=["scalar"], level="-O0", flags=("--coverage",))
+    for old in folder.rglob("*.gcda"):
+        old.unlink()
+    kernels = [
+        name for name in ("scalar", "emulated", "x86_avx2") if name in isas("gcc", machine())
+    ]
+    path = build("drive", folder, kernels=kernels, level="-O0", kernel_level="-O1",
+                 core_flags=("--coverage",))  # fmt: skip
     runs = [
         ["--problems", str(given.problems)],
         ["--problems", str(given.problems // 8), "--starve"],
@@ -42,27 +63,39 @@ def main() -> None:
     subprocess.run(
         [path, "--problems", "1"], check=True, env=os.environ | {"C1X1_NUM_THREADS": "2"}
     )
+    if (folder / "python").is_dir():
+        subprocess.run([sys.executable, "-m", "pytest", "-q", "-n", "auto", "--dist", "loadfile"],
+                       check=True, cwd=ROOT)  # fmt: skip
     report = folder / "coverage.json"
     subprocess.run(
         [
             sys.executable, "-m", "gcovr", "--root", str(ROOT),
             "--filter", r"src/core/[a-z_0-9]+\.[ch]$",
-            "--json-summary", str(folder / "summary.json"), "--json", str(report),
+            "--json", str(report),
             "--txt", "-", "--txt-metric", "branch", "--exclude-unreachable-branches",
-            "--merge-mode-functions=separate", str(folder),
+            "--exclude-throw-branches", "--merge-mode-functions=separate", str(folder),
         ],
         check=True,
     )  # fmt: skip
+    taken = total = 0
     for file in json.loads(report.read_text(encoding="utf-8"))["files"]:
-        missed = sorted(
-            line["line_number"]
-            for line in file["lines"]
-            if any(branch["count"] == 0 for branch in line.get("branches", []))
-        )
-        if missed:
-            print(f"{file['file']}: {' '.join(map(str, missed))}")
-    share = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["branch_percent"]
-    sys.exit(0 if share >= given.least else 1)
+        text = (ROOT / file["file"]).read_text(encoding="utf-8").split("\n")
+        for line in file["lines"]:
+            counts = [branch["count"] for branch in line.get("branches", [])]
+            code = text[line["line_number"] - 1].strip()
+            why = [
+                why
+                for name, words, why in EXCLUDED
+                if file["file"].endswith(f"/{name}") and words in code
+            ]
+            if 0 in counts:
+                said = f" ({why[0]})" if why else ""
+                print(f"{file['file']}:{line['line_number']}: {code}{said}")
+            if not why:
+                total += len(counts)
+                taken += sum(count > 0 for count in counts)
+    print(f"{taken} of {total} branches taken, beside those that a reason is given for")
+    sys.exit(0 if 100 * taken >= given.least * total else 1)
 
 
 if __name__ == "__main__":
