@@ -5,7 +5,7 @@
 Each mutant is one edit of one line (a comparison, a sign, a constant, a condition, a missing
 statement) in the files whose lines decide results or memory. It is compiled with AddressSanitizer
 and UndefinedBehaviorSanitizer and driven through random problems on plain C, AVX2 where the CPU has
-it, and emulated matrix units. A mutant whose instructions equal the original's is no mutant; one
+it, and emulated matrix units. A mutant that optimises to the original is no mutant; one
 that crashes, differs or does not end is killed.
 
 Left out is what changes speed alone: the files that plan (another plan has the same results) and
@@ -104,8 +104,8 @@ def mutants(seed: int, count: int) -> list[tuple[str, int, str, str]]:
     return random.Random(seed).sample(found, min(count * 3, len(found)))
 
 
-def compiled(source: Path, target: Path, include: Path) -> bool:
-    command = ["gcc", f"-I{include}", *FLAGS, "-O1", "-w", *SANITIZE, "-pthread", "-c"]
+def compiled(source: Path, target: Path, include: Path, *flags: str) -> bool:
+    command = ["gcc", f"-I{include}", *FLAGS, "-w", *flags, "-pthread", "-c"]
     command += [f"-I{CORE}/kernels", str(source), "-o", str(target)]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
@@ -126,10 +126,11 @@ def judge(folder: Path, slot: str, mutant: tuple[str, int, str, str]) -> str:
                 content or (CORE / file).read_text(encoding="utf-8"), encoding="utf-8"
             )
     target = own / "mutant.o"
-    if not compiled(own / unit, target, own):
+    if not compiled(own / unit, target, own, "-O2"):
         return "invalid"
     if code_of(target) == code_of(folder / "plain" / f"{Path(unit).stem}.o"):
         return "same"
+    compiled(own / unit, target, own, "-O1", *SANITIZE)
     objects = [str(path) for path in (folder / "build").glob("*.o") if path.stem != Path(unit).stem]
     path = own / "drive"
     run(
@@ -161,12 +162,8 @@ def judge(folder: Path, slot: str, mutant: tuple[str, int, str, str]) -> str:
 
 
 def code_of(path: Path) -> bytes:
-    """Instructions and constants, without the paths and line numbers that sanitizers add."""
-    done = subprocess.run(
-        ["objdump", "-d", "--no-show-raw-insn", "-j", ".text", str(path)],
-        capture_output=True,
-        check=True,
-    )
+    """Instructions, constants and what they refer to, without the file's name."""
+    done = subprocess.run(["objdump", "-s", "-r", str(path)], capture_output=True, check=True)
     return re.sub(rb"^.*file format.*$", b"", done.stdout, flags=re.MULTILINE)
 
 
@@ -183,7 +180,7 @@ def main() -> None:
     build("drive", folder / "build", kernels=kernels, core_flags=tuple(SANITIZE))
     (folder / "plain").mkdir(exist_ok=True)
     for unit in set(FILES.values()):
-        if not compiled(CORE / unit, folder / "plain" / f"{Path(unit).stem}.o", CORE):
+        if not compiled(CORE / unit, folder / "plain" / f"{Path(unit).stem}.o", CORE, "-O2"):
             sys.exit(f"{unit} does not compile")
     for words in COMMANDS:  # of the core as it is
         run([str(folder / "build/drive"), "--malloc", *words])

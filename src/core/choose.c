@@ -250,8 +250,7 @@ static int is_small(const c1x1_view *v) {
 static int takes_bytes(const c1x1_view *v) {
     const c1x1_problem *p = v->problem;
     return v->bytes && p->compute == C1X1_COMPUTE_FLOAT32 && p->out_dtype == C1X1_UINT8 &&
-           p->c_in <= C1X1_MAX_SMALL && !p->table &&
-           !c1x1_has_epilogue(p);
+           p->c_in <= C1X1_MAX_SMALL && !p->table && !c1x1_has_epilogue(p);
 }
 
 /* Whether the residual lies as the results of a small kernel do. */
@@ -299,5 +298,19 @@ c1x1_choice c1x1_choose(const c1x1_view *v) {
             if (c.cost < best.cost) best = c;
         }
     }
+    return best;
+}
+
+c1x1_choice c1x1_choose_as_cut(const c1x1_view *v, const c1x1_choice *chosen) {
+    const c1x1_weights *packed = v->problem->packed;
+    const int is_cut = packed && packed->pieces && packed->compute == v->problem->compute;
+    const c1x1_role role = is_cut && packed->pieces->are_rows ? C1X1_PIXELS_N : C1X1_PIXELS_M;
+    if (!is_cut || role == chosen->role) return *chosen;
+    c1x1_choice best = evaluate(v, role, 0);
+    if (v->problem->dims > 1) {
+        const c1x1_choice gathered = evaluate(v, role, 1);
+        if (gathered.cost < best.cost) best = gathered;
+    }
+    best.cost = chosen->cost;
     return best;
 }

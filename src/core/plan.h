@@ -35,6 +35,9 @@ typedef struct {
 
 c1x1_view c1x1_look_at(const c1x1_problem *p, const c1x1_kernels *kernels);
 c1x1_choice c1x1_choose(const c1x1_view *v);
+/* The same in the role that packed weights were cut for, where they were cut for a matrix unit; its cost is still
+ * that of the tiles. */
+c1x1_choice c1x1_choose_as_cut(const c1x1_view *v, const c1x1_choice *chosen);
 
 /* Blocks of k, then of pixels and filters: about `per_task` pixels each. */
 void c1x1_choose_k(const c1x1_view *v, const c1x1_machine *machine, int x_in_place,

@@ -83,10 +83,10 @@ int c1x1_matrix_offset(const c1x1_problem *p, const c1x1_isa *isa, int pixels_ar
     return a_is_signed ? 128 : -128;
 }
 
-static const c1x1_pieces *cut_before(const c1x1_problem *p, const c1x1_isa *unit, c1x1_role role) {
+/* In the role that they were cut for: c1x1_choose_as_cut. */
+static const c1x1_pieces *cut_before(const c1x1_problem *p, const c1x1_isa *unit) {
     const c1x1_pieces *pieces = p->packed ? p->packed->pieces : NULL;
     const int fits = pieces && p->packed->compute == p->compute &&
-                     pieces->are_rows == c1x1_pixels_are_n(role) &&
                      (!pieces->are_rows || pieces->offset == c1x1_matrix_offset(p, unit, 1));
     return fits ? pieces : NULL;
 }
@@ -148,7 +148,7 @@ int c1x1_matrix_wins(const c1x1_view *v, const c1x1_choice *c, const c1x1_machin
     const c1x1_matrix_kernels *unit = unit_of(machine->isa, p);
     if (!unit || !c1x1_matrix_suits(p) || p->overlap != C1X1_APART) return 0;
     if (v->pixels < FEWEST) return 0;
-    const int is_cut = cut_before(p, machine->isa, c->role) != NULL;
+    const int is_cut = cut_before(p, machine->isa) != NULL;
     const size_t panel = c1x1_matrix_bytes(unit, p->c_in, w_pieces(p));
     if (!is_cut && panel > CUT_WEIGHTS) return 0;
     const int pixels_are_n = c1x1_pixels_are_n(c->role);
@@ -192,7 +192,7 @@ void c1x1_plan_matrix(const c1x1_view *v, const c1x1_choice *c, const c1x1_machi
     const c1x1_problem *p = v->problem;
     const c1x1_matrix_kernels *unit = unit_of(machine->isa, p);
     const int pixels_are_n = c1x1_pixels_are_n(plan->role);
-    const int is_cut = cut_before(p, machine->isa, plan->role) != NULL;
+    const int is_cut = cut_before(p, machine->isa) != NULL;
     const c1x1_source weights = is_cut                                 ? C1X1_PREPACKED
                                 : weights_in_place(v, c, machine->isa) ? C1X1_IN_PLACE
                                                                        : C1X1_PACK_BLOCK;
