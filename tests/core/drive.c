@@ -579,6 +579,24 @@ static unsigned long faults_of_chains(void) {
     return faults;
 }
 
+/* The system is asked for AMX once, when a plan needs it; refused, as on a CPU without it, the row is gone. */
+static unsigned long faults_of_permission(void) {
+    const c1x1_isa *amx = c1x1_find_isa("x86_amx"), *emulated = c1x1_find_isa("emulated_amx");
+    const c1x1_plan none = {0}, with_unit = {.unit = emulated}, with_amx = {.unit = amx};
+    unsigned long faults = 0;
+    faults += !c1x1_machine_permits(&none);
+    if (emulated) faults += !c1x1_machine_permits(&with_unit);
+    if (amx) {
+        const int is_granted = c1x1_machine_permits(&with_amx);
+        const c1x1_machine *machine = c1x1_this_machine();
+        faults += c1x1_machine_permits(&with_amx) != is_granted;
+        faults += (machine->features & C1X1_HAS_AMX) != 0 && !is_granted;
+        faults += (machine->isa->needs & ~(machine->features | C1X1_ON_REQUEST)) != 0;
+    }
+    if (faults) printf("FAILED %lu cases of permission\n", faults);
+    return faults;
+}
+
 /* A child computes with helpers of its own, whatever the parent's were doing. */
 static unsigned long faults_of_forks(const c1x1_isa *isa) {
     unsigned long faults = 0;
@@ -615,7 +633,7 @@ int main(int count, char **words) {
         }
     }
     faults += faults_of_sizes() + faults_of_overlap() + faults_of_axes();
-    faults += faults_of_chains() + faults_of_stages();
+    faults += faults_of_chains() + faults_of_stages() + faults_of_permission();
     if (options.callers > 1) faults += faults_of_forks(c1x1_find_isa("scalar"));
     faults += atomic_load(&failures);
     printf("failures %lu\n", faults);
