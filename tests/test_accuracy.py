@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import platform
 
 import numpy as np
 import pytest
@@ -45,4 +46,6 @@ def test_r(isa, k, n, layout, dtype, data):
         got = c1x1.conv(np.ascontiguousarray(x.T), np.ascontiguousarray(w.T), layout="CW").T
     ours = worst_r(got, exact, magnitude, reference.EPS[dtype])
     assert ours <= 16
-    assert ours <= 1.25 * theirs
+    # The same sums on every CPU; NumPy's of float64 are better on 64-bit ARM (docs/reliability.md).
+    is_alike = dtype == "float32" or platform.machine() in ("x86_64", "AMD64")
+    assert ours <= (1.25 if is_alike else 1.5) * theirs

@@ -580,6 +580,25 @@ def test_the_choice():
 
 
 @pytest.mark.skipif("x86_amx" not in rows, reason="a build for x86-64")
+@pytest.mark.parametrize("shape", [(16, 64, 64), (49, 512, 2048), (196, 1024, 256)])
+def test_rows_that_a_unit_can_read_and_write_are_not_turned(shape):
+    """However the tiles would have them."""
+    p, k, n = shape
+    for isa in ("x86_amx", "x86_avx512_vnni"):
+        x, w = np.empty((p, k), np.uint8), np.empty((k, n), np.int8)
+        plan = _api.plan(x, w, machine={"isa": isa, "threads": 1})
+        assert (plan["unit"], plan["role"]) == (isa, "pixels_m")
+        assert plan["reads_x"]
+        assert plan["is_direct"]
+        planes = _api.plan(
+            np.empty((k, p), np.uint8), np.empty((n, k), np.int8), layout="CW",
+            machine={"isa": isa, "threads": 1},
+        )  # fmt: skip
+        assert (planes["unit"], planes["role"]) == (isa, "pixels_n")
+        assert planes["is_direct"]
+
+
+@pytest.mark.skipif("x86_amx" not in rows, reason="a build for x86-64")
 @pytest.mark.parametrize("threads", [1, 2, 7, 64])
 def test_threads_do_not_choose(threads):
     x, w = np.empty((3136, 64), np.float32), np.empty((64, 256), np.float32)

@@ -301,16 +301,9 @@ c1x1_choice c1x1_choose(const c1x1_view *v) {
     return best;
 }
 
-c1x1_choice c1x1_choose_as_cut(const c1x1_view *v, const c1x1_choice *chosen) {
-    const c1x1_weights *packed = v->problem->packed;
-    const int is_cut = packed && packed->pieces && packed->compute == v->problem->compute;
-    const c1x1_role role = is_cut && packed->pieces->are_rows ? C1X1_PIXELS_N : C1X1_PIXELS_M;
-    if (!is_cut || role == chosen->role) return *chosen;
-    c1x1_choice best = evaluate(v, role, 0);
-    if (v->problem->dims > 1) {
-        const c1x1_choice gathered = evaluate(v, role, 1);
-        if (gathered.cost < best.cost) best = gathered;
-    }
-    best.cost = chosen->cost;
-    return best;
+c1x1_choice c1x1_choose_in_role(const c1x1_view *v, c1x1_role role) {
+    const c1x1_choice best = evaluate(v, role, 0);
+    if (v->problem->dims <= 1) return best;
+    const c1x1_choice gathered = evaluate(v, role, 1);
+    return gathered.cost < best.cost ? gathered : best;
 }

@@ -166,15 +166,6 @@ static void choose_rest(const c1x1_kernels *kernels, c1x1_choice *c) {
     c->mr = kernels->mr[c->nv];
 }
 
-/* Whether a matrix unit multiplies faster than tiles; then in which role. */
-static int choose_matrix(const c1x1_view *v, const c1x1_machine *machine, c1x1_choice *c) {
-    if (v->chains > 1 || c->role == C1X1_SMALL) return 0;
-    const c1x1_choice cut = c1x1_choose_as_cut(v, c);
-    if (!c1x1_matrix_wins(v, &cut, machine)) return 0;
-    *c = cut;
-    return 1;
-}
-
 void c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, int thread_limit,
                     c1x1_plan *plan) {
     memset(plan, 0, sizeof *plan); /* so that plans compare as bytes */
@@ -188,7 +179,8 @@ void c1x1_make_plan(const c1x1_problem *p, const c1x1_machine *machine, int thre
         !v.out_is_native &&
         c1x1_find_store_converter(plan->isa, c1x1_finish_dtype(p), p->out_dtype) != NULL;
     c1x1_choice c = c1x1_choose(&v);
-    const int is_matrix = choose_matrix(&v, machine, &c);
+    const int is_matrix =
+        v.chains == 1 && c.role != C1X1_SMALL && c1x1_choose_matrix(&v, machine, &c);
     if (is_matrix) choose_rest(kernels, &c);
     /* A residual that sums would be written over is read by the tile that writes them, or apart from `out`. */
     const int is_read_in_time = !is_matrix && has_tiles(c.role, v.chains) && c1x1_tiles_finish(p);

@@ -35,9 +35,7 @@ typedef struct {
 
 c1x1_view c1x1_look_at(const c1x1_problem *p, const c1x1_kernels *kernels);
 c1x1_choice c1x1_choose(const c1x1_view *v);
-/* The same in the role that packed weights were cut for, where they were cut for a matrix unit; its cost is still
- * that of the tiles. */
-c1x1_choice c1x1_choose_as_cut(const c1x1_view *v, const c1x1_choice *chosen);
+c1x1_choice c1x1_choose_in_role(const c1x1_view *v, c1x1_role role);
 
 /* Blocks of k, then of pixels and filters: about `per_task` pixels each. */
 void c1x1_choose_k(const c1x1_view *v, const c1x1_machine *machine, int x_in_place,
@@ -46,9 +44,9 @@ void c1x1_choose_blocks(const c1x1_view *v, const c1x1_machine *machine, size_t 
                         int x_in_place, c1x1_plan *plan);
 int c1x1_fetches_pixels(const c1x1_view *v, const c1x1_machine *machine, const c1x1_plan *plan);
 
-/* Whether the machine has a matrix unit that is faster than the tiles of a choice; its blocks and
- * workspace. */
-int c1x1_matrix_wins(const c1x1_view *v, const c1x1_choice *c, const c1x1_machine *machine);
+/* Whether the machine has a matrix unit that is faster than the tiles of a choice, which is then made anew for it; its
+ * blocks and workspace. */
+int c1x1_choose_matrix(const c1x1_view *v, const c1x1_machine *machine, c1x1_choice *c);
 void c1x1_plan_matrix(const c1x1_view *v, const c1x1_choice *c, const c1x1_machine *machine,
                       c1x1_plan *plan);
 void c1x1_size_matrix(c1x1_plan *plan);

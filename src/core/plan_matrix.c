@@ -5,6 +5,8 @@
  * whoever multiplies them. Constants: decision 0012. */
 #include "plan.h"
 
+#include <math.h>
+
 static const double RESULT_PASS = 0.1;       /* cycles per result, for every block of k */
 static const double STREAM_BYTES = 8;        /* per cycle, of weights beyond L2 */
 static const size_t L1_PIECES = 30 << 10;    /* bytes of a panel for one block of k */
@@ -83,10 +85,10 @@ int c1x1_matrix_offset(const c1x1_problem *p, const c1x1_isa *isa, int pixels_ar
     return a_is_signed ? 128 : -128;
 }
 
-/* In the role that they were cut for: c1x1_choose_as_cut. */
-static const c1x1_pieces *cut_before(const c1x1_problem *p, const c1x1_isa *unit) {
+static const c1x1_pieces *cut_before(const c1x1_problem *p, const c1x1_isa *unit, c1x1_role role) {
     const c1x1_pieces *pieces = p->packed ? p->packed->pieces : NULL;
     const int fits = pieces && p->packed->compute == p->compute &&
+                     pieces->are_rows == c1x1_pixels_are_n(role) &&
                      (!pieces->are_rows || pieces->offset == c1x1_matrix_offset(p, unit, 1));
     return fits ? pieces : NULL;
 }
@@ -143,14 +145,22 @@ static int weights_in_place(const c1x1_view *v, const c1x1_choice *c, const c1x1
     return c1x1_w_is_native(v) && c1x1_is_unit(along, v->size);
 }
 
-int c1x1_matrix_wins(const c1x1_view *v, const c1x1_choice *c, const c1x1_machine *machine) {
+/* Whether pixels are turned by the load stage: the vectors of neither way lie along them. */
+static int turns_pixels(const c1x1_view *v, const c1x1_choice *c, const c1x1_isa *isa) {
+    const c1x1_problem *p = v->problem;
+    const ptrdiff_t pixel = p->dims ? p->dim[p->dims - 1].x_stride : 0;
+    return !pixels_in_place(v, c, isa) &&
+           !c1x1_is_unit(c1x1_pixels_are_n(c->role) ? pixel : p->x_channel,
+                         c1x1_dtype_size(p->x_dtype));
+}
+
+/* Cycles that the unit takes in the role of a choice. */
+static double matrix_cost(const c1x1_view *v, const c1x1_choice *c, const c1x1_machine *machine) {
     const c1x1_problem *p = v->problem;
     const c1x1_matrix_kernels *unit = unit_of(machine->isa, p);
-    if (!unit || !c1x1_matrix_suits(p) || p->overlap != C1X1_APART) return 0;
-    if (v->pixels < FEWEST) return 0;
-    const int is_cut = cut_before(p, machine->isa) != NULL;
+    const int is_cut = cut_before(p, machine->isa, c->role) != NULL;
     const size_t panel = c1x1_matrix_bytes(unit, p->c_in, w_pieces(p));
-    if (!is_cut && panel > CUT_WEIGHTS) return 0;
+    if (!is_cut && panel > CUT_WEIGHTS) return HUGE_VAL;
     const int pixels_are_n = c1x1_pixels_are_n(c->role);
     const double pixels = (double)v->pixels, k = (double)p->c_in, channels = (double)p->c_out;
     /* Fewer rows take less time, fewer columns do not. */
@@ -164,12 +174,30 @@ int c1x1_matrix_wins(const c1x1_view *v, const c1x1_choice *c, const c1x1_machin
     double cost = tiles * products(x_pieces(p), w_pieces(p)) * unit->cycles_per_product +
                   pixels * channels * RESULT_PASS * k_blocks;
     if (!reads_pixels(v, c, machine->isa)) cost += pixels * k * unit->cycles_per_split * n_blocks;
+    if (turns_pixels(v, c, machine->isa)) cost += pixels * k * C1X1_COPY_STRIDED;
     if (!is_cut) cost += k * channels * unit->cycles_per_split;
     if (!c->is_direct) cost += pixels * channels * C1X1_COPY_STRIDED;
     if (bytes > (double)machine->l2_bytes)
         cost += bytes / STREAM_BYTES *
                 (v->pixels > PIXELS_OF_PASS ? pixels / (double)PIXELS_OF_PASS : 1);
-    return cost < c->cost;
+    return cost;
+}
+
+int c1x1_choose_matrix(const c1x1_view *v, const c1x1_machine *machine, c1x1_choice *c) {
+    const c1x1_problem *p = v->problem;
+    if (!unit_of(machine->isa, p) || !c1x1_matrix_suits(p) || p->overlap != C1X1_APART) return 0;
+    if (v->pixels < FEWEST) return 0;
+    const c1x1_choice tiles = *c;
+    double lowest = tiles.cost;
+    for (int is_other = 0; is_other < 2; is_other++) {
+        const c1x1_role other = c1x1_pixels_are_n(tiles.role) ? C1X1_PIXELS_M : C1X1_PIXELS_N;
+        const c1x1_choice candidate = is_other ? c1x1_choose_in_role(v, other) : tiles;
+        const double cost = matrix_cost(v, &candidate, machine);
+        if (cost >= lowest) continue;
+        lowest = cost;
+        *c = candidate;
+    }
+    return lowest < tiles.cost;
 }
 
 /* Pixels of a block: a panel of them stays in L1 while all weights pass, or where those lie beyond L2
@@ -192,7 +220,7 @@ void c1x1_plan_matrix(const c1x1_view *v, const c1x1_choice *c, const c1x1_machi
     const c1x1_problem *p = v->problem;
     const c1x1_matrix_kernels *unit = unit_of(machine->isa, p);
     const int pixels_are_n = c1x1_pixels_are_n(plan->role);
-    const int is_cut = cut_before(p, machine->isa) != NULL;
+    const int is_cut = cut_before(p, machine->isa, plan->role) != NULL;
     const c1x1_source weights = is_cut                                 ? C1X1_PREPACKED
                                 : weights_in_place(v, c, machine->isa) ? C1X1_IN_PLACE
                                                                        : C1X1_PACK_BLOCK;
