@@ -373,6 +373,14 @@ def test_uncommon_sizes(isa, name, threads, beyond, rng):
     np.testing.assert_array_equal(y, reference.conv(x, w, layout=layout, groups=groups))
 
 
+@pytest.mark.parametrize("pixels", [25, 32, 49, 200])
+def test_a_panel_so_wide_that_its_tiles_are_lower_than_the_filters_are_many(isa, pixels, rng):
+    """24 pixels and up to 8 in one panel (AVX2), of more channels than are summed at once."""
+    x = rng.integers(0, 256, (1100, pixels)).astype(np.uint8)
+    w = rng.integers(-3, 4, (4, 1100)).astype(np.float32)
+    np.testing.assert_array_equal(c1x1.conv(x, w, layout="CW"), w @ x.astype(np.float32))
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_windows_that_overlap(isa, threads, rng):
     """Pixels that begin before the one before has ended: a moving average and the like."""

@@ -192,6 +192,10 @@ static c1x1_status run_problem(const trial *t, const setting *s, int is_packed) 
     if (status == C1X1_OK && is_packed) {
         status = c1x1_pack_weights(&p, &s->machine, t->is_planar, &weights);
         p.packed = &weights;
+        const size_t panels = weights.group_bytes * weights.groups;
+        if (status == C1X1_OK &&
+            (weights.bytes < panels || weights.bytes > 8 * panels + ROOM_BYTES))
+            abort();
     }
     if (status == C1X1_OK) {
         c1x1_make_plan(&p, &s->machine, s->threads, &plan);

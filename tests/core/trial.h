@@ -179,7 +179,7 @@ static inline void make_layer(trial *t, layer *l, size_t index, size_t c_in_tota
 
 static inline void draw_sizes(trial *t, layer *l) {
     rng *r = &t->r;
-    size_t macs, elements, pixels, most_macs = 300000;
+    size_t macs, elements, pixels, most_macs = 300000, most_elements = 20000;
     t->x.axes = (int)below(r, MOST_AXES);
     l->groups = PICK(r, 1, 1, 1, 2, 3);
     l->c_in = chance(r, 3) ? 0
@@ -199,6 +199,7 @@ static inline void draw_sizes(trial *t, layer *l) {
         l->groups = 1;
         l->c_in = 1025 + below(r, 300);
         l->c_out = 1 + below(r, 4);
+        most_elements = 60000;
     }
     t->layout = t->is_bytes ? CHANNELS_LAST : ANY_LAYOUT;
     t->is_bare = t->is_bytes && chance(r, 80);
@@ -245,13 +246,13 @@ static inline void draw_sizes(trial *t, layer *l) {
         int widest = 0;
         for (int d = 1; d < t->x.axes; d++)
             if (t->x.size[d] > t->x.size[widest]) widest = d;
-        if (macs > most_macs || elements > 20000) {
+        if (macs > most_macs || elements > most_elements) {
             if (pixels > 1)
                 t->x.size[widest] = (t->x.size[widest] + 1) / 2;
             else
                 l->c_out = (l->c_out + 1) / 2;
         }
-    } while (macs > most_macs || elements > 20000);
+    } while (macs > most_macs || elements > most_elements);
 }
 
 /* x's values for the loops; sets entries of the table and pixels without data. */
