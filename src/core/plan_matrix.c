@@ -145,10 +145,10 @@ static int weights_in_place(const c1x1_view *v, const c1x1_choice *c, const c1x1
     return c1x1_w_is_native(v) && c1x1_is_unit(along, v->size);
 }
 
-/* Whether pixels are turned by the load stage: the vectors of neither way lie along them. */
+/* Whether the load stage turns pixels: they do not lie as the unit takes them, nor along what it cuts. */
 static int turns_pixels(const c1x1_view *v, const c1x1_choice *c, const c1x1_isa *isa) {
     const c1x1_problem *p = v->problem;
-    const ptrdiff_t pixel = p->dims ? p->dim[p->dims - 1].x_stride : 0;
+    const ptrdiff_t pixel = p->dim[p->dims - 1].x_stride;
     return !pixels_in_place(v, c, isa) &&
            !c1x1_is_unit(c1x1_pixels_are_n(c->role) ? pixel : p->x_channel,
                          c1x1_dtype_size(p->x_dtype));
