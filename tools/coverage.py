@@ -30,7 +30,6 @@ EXCLUDED = [
     ("cpu.c", "__get_cpuid", "CPUs without these leaves, and with further ones"),
     ("cpu.c", "permitted >> XFEATURE_XTILEDATA", "AMX, where it is granted"),
     ("registry.c", "atomic_load(&answer)", "AMX, where it is granted"),
-    ("multiply.c", "rows % last", "heights of tiles that NEON has"),
     ("threads.c", "quota < limit", "a cgroup with a quota, which only root can make"),
     ("pool.c", "pthread_attr_init", "fails in no C library at hand"),
     ("plan.c", "*pixels <= 2 * unit", "ends the loop whatever the sizes; none was found"),

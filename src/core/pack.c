@@ -50,7 +50,7 @@ enum { TRANSPOSED = 8 };
                 }                                                                                   \
                 for (; c < cols; c++) to[c] = FETCH(NAME, type, T, from + c * sizeof(type));        \
             }                                                                                       \
-        } else if (rs == size && cs == (ptrdiff_t)rows * size && rows - 2 <= 2) {          \
+        } else if (rs == size && cs == (ptrdiff_t)rows * size && rows - 2 <= 2) { /* 2 to 4 */      \
             if (rows == 2) {                                                                        \
                 DEINTERLEAVE(NAME, type, T, 2)                                                      \
             } else if (rows == 3) {                                                                 \

@@ -35,6 +35,7 @@ typedef struct {
 
 c1x1_view c1x1_look_at(const c1x1_problem *p, const c1x1_kernels *kernels);
 c1x1_choice c1x1_choose(const c1x1_view *v);
+/* The least cost of the tiles in one role. */
 c1x1_choice c1x1_choose_in_role(const c1x1_view *v, c1x1_role role);
 
 /* Blocks of k, then of pixels and filters: about `per_task` pixels each. */

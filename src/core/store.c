@@ -39,7 +39,7 @@
                 for (size_t c = 0; c < cols; c++)                                                \
                     PUT(NAME, type, KIND, to + c * sizeof(type), from[c]);                       \
             }                                                                                    \
-        } else if (rs == size && cs == (ptrdiff_t)rows * size && rows - 2 <= 2) {       \
+        } else if (rs == size && cs == (ptrdiff_t)rows * size && rows - 2 <= 2) { /* 2 to 4 */   \
             if (rows == 2) {                                                                     \
                 INTERLEAVE(NAME, type, KIND, 2)                                                  \
             } else if (rows == 3) {                                                              \
