@@ -319,6 +319,20 @@ def test_one_pixel_of_planes_does_not_turn_the_weights():
 
 
 @needs_x86
+def test_one_pixel_of_planes_meets_whole_rows_of_weights():
+    machine = MACHINE | {"threads": 1}
+    for k in (64, 2048, 100_000):
+        one = plan([1, 1, 1, k, 1000], "first", machine=machine)
+        assert (one["a"], one["b"], one["kc"]) == ("in_place", "in_place", k)
+        assert one["thread_bytes"] == 0
+        assert one["mc"] * k <= 2**20 or one["mc"] == 4 * one["mr"]
+    # Channels far apart are brought together first.
+    apart = np.ones((1, 2048, 3, 3), np.float32)[:, :, 1:2, 1:2]
+    w = np.ones((1000, 2048), np.float32)
+    assert _api.plan(apart, w, layout="NCHW", machine=machine)["b"] == "pack_block"
+
+
+@needs_x86
 def test_conversion_packs_pixels():
     assert plan([1, 56, 56, 64, 64], dtype=np.uint8)["a"] == "pack_block"
     assert plan([1, 56, 56, 64, 64], dtype=np.float64)["compute"] == "float64"

@@ -9,6 +9,7 @@ static const size_t REREAD_ROWS = 4;        /* so many rows (decision 0010), */
 static const size_t REREAD_ROWS_IN_L2 = 8;  /* where all planes stay in L2, */
 static const size_t REREAD_MORE = 2;        /* times as many rows, for as many times more planes */
 static const size_t REREAD_SHARE = 4;       /* times as many planes as filters, from memory, */
+static const size_t PASSING = 8;            /* times half of L2: weights beside one pixel */
 static const size_t STRIP_PLANES = 128;     /* that all strips read together */
 static const size_t WAYS = 4;               /* of a set of L1, beside results */
 static const size_t STREAMS = 16;           /* planes from memory that the hardware foresees */
@@ -32,6 +33,15 @@ static const size_t ROWS_IN_L2 = 32;     /* of pixels at least, for all panels o
 size_t c1x1_sum_piece(size_t c_in) {
     if (c_in <= LONGEST_CHAIN) return larger(c_in, 1);
     return divide_up(c_in, divide_up(c_in, LONGEST_CHAIN));
+}
+
+/* Whether there is one pixel, whose channels lie side by side and meet rows of weights as they lie (decision
+ * 0017): a vector, which stays where it is, as long as it may be. */
+static int is_column(const c1x1_view *v, int x_in_place, const c1x1_plan *plan) {
+    const c1x1_problem *p = v->problem;
+    return plan->role == C1X1_PIXELS_N && plan->n == 1 && v->chains == 1 && x_in_place &&
+           c1x1_is_unit(p->x_channel, v->size) && c1x1_w_is_native(v) &&
+           c1x1_is_unit(p->w_in, v->size);
 }
 
 /* Bytes that a panel of b may take. It stays in L1 beside the rows of a and c that pass by; where pixels
@@ -59,7 +69,7 @@ void c1x1_choose_k(const c1x1_view *v, const c1x1_machine *machine, int x_in_pla
     if (v->chains > 1) {
         if (plan->k > LONG_K && !x_in_place) plan->kc = even_block(plan->k, SPLIT_K, C1X1_CHAINS);
         plan->sums_wait = plan->kc < plan->k;
-    } else if (plan->k > fits) {
+    } else if (plan->k > fits && !is_column(v, x_in_place, plan)) {
         const size_t pieces = divide_up(plan->k, plan->piece);
         plan->kc = even_block(pieces, fits / plan->piece, 1) * plan->piece;
     }
@@ -189,8 +199,9 @@ static void plan_pixels_n(const c1x1_view *v, const c1x1_machine *machine, size_
     const int is_apart = p->overlap == C1X1_APART;
     const size_t l2_rows = pixels_within(machine->l2_bytes / 2, plan->kc * v->size);
     plan->a = a_in_place ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
-    plan->b = x_in_place && (v->chains > 1 || planes_stay(v, machine, plan)) ? C1X1_IN_PLACE
-                                                                             : C1X1_PACK_BLOCK;
+    const int is_one = is_column(v, x_in_place, plan);
+    const int x_stays = is_one || (x_in_place && (v->chains > 1 || planes_stay(v, machine, plan)));
+    plan->b = x_stays ? C1X1_IN_PLACE : C1X1_PACK_BLOCK;
     if (v->chains > 1 && plan->b == C1X1_IN_PLACE) plan->sweep = choose_sweep(v, machine, plan);
     const c1x1_dim *last = p->dims ? &p->dim[p->dims - 1] : NULL;
     const int is_planar = last && !plan->is_gathered && !p->table &&
@@ -209,9 +220,9 @@ static void plan_pixels_n(const c1x1_view *v, const c1x1_machine *machine, size_
     /* b is packed anew for every block of m where k is split: fewer, larger blocks then. Strips need none,
      * unless they are packed as well. */
     const size_t times = plan->kc == plan->k ? 1 : a_in_place ? 4 : 2;
-    plan->mc = is_apart && !(strips_outside && a_in_place)
-                   ? even_block(plan->m, times * l2_rows, plan->mr)
-                   : plan->m;
+    const size_t rows = is_one ? larger(PASSING * l2_rows, 4 * plan->mr) : times * l2_rows;
+    plan->mc =
+        is_apart && !(strips_outside && a_in_place) ? even_block(plan->m, rows, plan->mr) : plan->m;
     size_t nc = plan->b == C1X1_PACK_BLOCK ? plan->n : larger(per_task, 4 * (size_t)plan->nr);
     /* Few pixels are left together: split_channels shares out the weights instead. */
     const size_t share = divide_up(plan->n * plan->outer, 4 * (size_t)plan->threads);
