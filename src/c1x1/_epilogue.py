@@ -63,10 +63,11 @@ def read_activation(activation: object) -> tuple[int, tuple[Any, ...]]:
 
 
 def _read_number(name: str, value: Any) -> float:
-    if np.ndim(value) != 0:
-        raise ValueError(f"activation {name!r} takes a number, not {value!r}")
-    if isinstance(value, (str, bytes)):
-        raise TypeError(f"activation {name!r} takes a number, not {value!r}")
+    if type(value) not in (int, float):  # which take no time
+        if np.ndim(value) != 0:
+            raise ValueError(f"activation {name!r} takes a number, not {value!r}")
+        if isinstance(value, (str, bytes)):
+            raise TypeError(f"activation {name!r} takes a number, not {value!r}")
     try:
         return float(value)
     except (TypeError, ValueError, OverflowError):

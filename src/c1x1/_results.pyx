@@ -40,10 +40,26 @@ cdef tuple shape_of(const geometry *g):
     return tuple([g.shape[d] for d in range(g.out_ndim)])
 
 
+cdef bint has_shape_of(const geometry *g, ndarray a) noexcept:
+    cdef int d
+    if cnp.PyArray_NDIM(a) != g.out_ndim:
+        return False
+    for d in range(g.out_ndim):
+        if cnp.PyArray_DIM(a, d) != g.shape[d]:
+            return False
+    return True
+
+
 # ---- what follows the sums -----------------------------------------------------------------------
 
 cdef ndarray read_vector(object given, str name, size_t c_out, int typenum):
     """Contiguous, of the dtype the epilogue is done in, one value per output channel."""
+    cdef cnp.npy_intp length = <cnp.npy_intp>c_out
+    cdef ndarray made
+    if type(given) is float and (typenum == cnp.NPY_FLOAT or typenum == cnp.NPY_DOUBLE):
+        made = <ndarray>cnp.PyArray_EMPTY(1, &length, typenum, 0)
+        cnp.PyArray_FillWithScalar(made, given)
+        return made
     cdef ndarray b = as_array(given, name)
     if cnp.PyArray_NDIM(b) == 1 and <size_t>cnp.PyArray_DIM(b, 0) == c_out:
         if cnp.PyArray_TYPE(b) == typenum and cnp.PyArray_ISCARRAY_RO(b):
@@ -55,8 +71,7 @@ cdef ndarray read_vector(object given, str name, size_t c_out, int typenum):
         raise TypeError(
             f"{name} has dtype {b.dtype} but x and w are integers, whose sums are exact in {compute}: "
             f"pass x.astype(np.float32) or an integer {name}")
-    cdef cnp.npy_intp length = <cnp.npy_intp>c_out
-    cdef ndarray made = <ndarray>cnp.PyArray_EMPTY(1, &length, typenum, 0)
+    made = <ndarray>cnp.PyArray_EMPTY(1, &length, typenum, 0)
     made[...] = b
     return made
 
@@ -109,14 +124,13 @@ cdef ndarray set_table(c1x1_problem *p, Extras extras, ndarray x, ndarray avoid)
 
 cdef ndarray set_residual(c1x1_problem *p, Extras extras, geometry *g):
     cdef ndarray r = as_array(extras.residual, "residual")
-    cdef int d, axis = 0
-    dtype = dtype_of_type(finish_type(p, extras))
-    if not np.can_cast(r.dtype, dtype, "same_kind"):
+    cdef int d, axis = 0, typenum = finish_type(p, extras)
+    if cnp.PyArray_TYPE(r) != typenum and not np.can_cast(r.dtype, dtype_of_type(typenum), "same_kind"):
         raise TypeError(
-            f"residual has dtype {r.dtype} but x and w are integers, whose sums are exact in {dtype}: "
+            f"residual has dtype {r.dtype} but x and w are integers, whose sums are exact in {dtype_of_type(typenum)}: "
             "pass x.astype(np.float32) or an integer residual")
-    wanted = shape_of(g)
-    if (<object>r).shape != wanted:
+    if not has_shape_of(g, r):
+        wanted = shape_of(g)
         try:
             r = np.broadcast_to(r, wanted)
         except ValueError:
@@ -154,13 +168,10 @@ cdef int set_nodata(c1x1_problem *p, object nodata, ndarray x, int typenum) exce
 
 cdef ndarray check_out(object out, const geometry *g, int typenum):
     cdef ndarray a
-    cdef int d
     if not cnp.PyArray_Check(out):
         raise TypeError(f"out must be a NumPy array, not {type(out).__name__}")
     a = <ndarray>out
-    fits = cnp.PyArray_NDIM(a) == g.out_ndim
-    for d in range(g.out_ndim if fits else 0):
-        fits = fits and cnp.PyArray_DIM(a, d) == g.shape[d]
+    cdef bint fits = has_shape_of(g, a)
     if fits and cnp.PyArray_TYPE(a) == typenum and cnp.PyArray_ISWRITEABLE(a):
         return a
     dtype = <object>cnp.PyArray_DescrFromType(typenum)
