@@ -433,6 +433,51 @@ static unsigned long faults_of_products(const c1x1_isa *isa) {
     return faults;
 }
 
+/* ---- few filters of planes that are packed, as wide as the last panel may be ------------------- */
+
+/* Of more channels than a block takes too: sixteen sums of each result wait, and are added to tile by tile. */
+static unsigned long faults_of_few_filters(const c1x1_isa *isa) {
+    enum { CHANNELS = 1100, FEW = 18, PIXELS = 100, FILTERS = 4 };
+    static unsigned char x[CHANNELS][PIXELS];
+    static float w[FILTERS][CHANNELS], out[FILTERS][PIXELS];
+    unsigned long faults = 0;
+    c1x1_machine machine = *c1x1_this_machine();
+    machine.isa = isa;
+    for (size_t c = 0; c < CHANNELS; c++) {
+        for (size_t i = 0; i < PIXELS; i++) x[c][i] = (unsigned char)((c * 31 + i * 17) % 251);
+        for (size_t o = 0; o < FILTERS; o++) w[o][c] = (float)((c * 5 + o * 3) % 17) - 8;
+    }
+    for (size_t i = 0; i < 2 * PIXELS * FILTERS; i++) {
+        const size_t pixels = i / 2 % PIXELS + 1, filters = i / 2 / PIXELS + 1;
+        const size_t channels = i % 2 ? FEW : CHANNELS;
+        c1x1_problem p = {
+            .x = (const char *)x, .w = (const char *)w, .out = (char *)out, .dims = 1};
+        p.compute = C1X1_COMPUTE_FLOAT32;
+        p.x_dtype = C1X1_UINT8;
+        p.w_dtype = p.out_dtype = C1X1_FLOAT32;
+        p.groups = 1;
+        p.c_in = channels;
+        p.c_out = filters;
+        p.x_channel = sizeof *x;
+        p.w_in = sizeof(float);
+        p.w_out = sizeof *w;
+        p.out_channel = sizeof *out;
+        p.dim[0] = (c1x1_dim){pixels, 1, sizeof(float), 0};
+        memset(out, 0xff, sizeof out);
+        int is_wrong = compute_on(&machine, &p) != C1X1_OK;
+        for (size_t r = 0; r < filters * pixels; r++) {
+            float sum = 0;
+            for (size_t c = 0; c < channels; c++) sum += w[r / pixels][c] * (float)x[c][r % pixels];
+            is_wrong |= out[r / pixels][r % pixels] != sum;
+        }
+        if (is_wrong)
+            printf("FAILED %zu channels to %zu at %zu pixels, %s\n", channels, filters, pixels,
+                   isa->name);
+        faults += (unsigned long)is_wrong;
+    }
+    return faults;
+}
+
 /* ---- sizes that no memory holds, and forks --------------------------------------------------- */
 
 static unsigned long faults_of_sizes(void) {
@@ -633,6 +678,7 @@ int main(int count, char **words) {
             printf("%s (%s): this CPU lacks what it needs\n", isa->name, isa->description);
         else {
             faults += faults_of_elements(isa) + faults_of_products(isa);
+            faults += faults_of_few_filters(isa);
             run_all(isa);
         }
     }
