@@ -433,6 +433,44 @@ static unsigned long faults_of_products(const c1x1_isa *isa) {
     return faults;
 }
 
+/* One number that is none among others whose products with it would all be small. */
+static unsigned long faults_of_infinities(const c1x1_isa *isa) {
+    enum { EDGE = 64, ROW = 5, COLUMN = 7 };
+    static const float values[] = {INFINITY, -INFINITY, NAN};
+    static float x[EDGE][EDGE], w[EDGE][EDGE], out[EDGE][EDGE];
+    const float small = 0x1p-40f;
+    unsigned long faults = 0;
+    c1x1_machine machine = *c1x1_this_machine();
+    machine.isa = isa;
+    for (size_t i = 0; i < 2 * COUNT_OF(values); i++) {
+        const float value = values[i / 2];
+        const int is_in_x = i % 2 == 0;
+        for (size_t e = 0; e < (size_t)EDGE * EDGE; e++) {
+            x[e / EDGE][e % EDGE] = is_in_x ? 1 : small;
+            w[e / EDGE][e % EDGE] = is_in_x ? small : 1;
+        }
+        (is_in_x ? x : w)[ROW][COLUMN] = value;
+        c1x1_problem p = {
+            .x = (const char *)x, .w = (const char *)w, .out = (char *)out, .dims = 1};
+        p.compute = C1X1_COMPUTE_FLOAT32;
+        p.x_dtype = p.w_dtype = p.out_dtype = C1X1_FLOAT32;
+        p.groups = 1;
+        p.c_in = p.c_out = EDGE;
+        p.x_channel = p.out_channel = p.w_out = sizeof(float);
+        p.w_in = sizeof *w;
+        p.dim[0] = (c1x1_dim){EDGE, sizeof *x, sizeof *out, 0};
+        int is_wrong = compute_on(&machine, &p) != C1X1_OK;
+        for (size_t e = 0; e < (size_t)EDGE * EDGE; e++) {
+            const int meets_it = is_in_x ? e / EDGE == ROW : e % EDGE == COLUMN;
+            const float got = out[e / EDGE][e % EDGE], want = meets_it ? value : EDGE * small;
+            is_wrong |= got != want && (want == want || got == got);
+        }
+        if (is_wrong) printf("FAILED %g in %s, %s\n", value, is_in_x ? "x" : "w", isa->name);
+        faults += (unsigned long)is_wrong;
+    }
+    return faults;
+}
+
 /* ---- few filters of planes that are packed, as wide as the last panel may be ------------------- */
 
 /* Of more channels than a block takes too: sixteen sums of each result wait, and are added to tile by tile. */
@@ -678,7 +716,7 @@ int main(int count, char **words) {
             printf("%s (%s): this CPU lacks what it needs\n", isa->name, isa->description);
         else {
             faults += faults_of_elements(isa) + faults_of_products(isa);
-            faults += faults_of_few_filters(isa);
+            faults += faults_of_infinities(isa) + faults_of_few_filters(isa);
             run_all(isa);
         }
     }
