@@ -433,39 +433,59 @@ static unsigned long faults_of_products(const c1x1_isa *isa) {
     return faults;
 }
 
-/* One number that is none among others whose products with it would all be small. */
-static unsigned long faults_of_infinities(const c1x1_isa *isa) {
-    enum { EDGE = 64, ROW = 5, COLUMN = 7 };
-    static const float values[] = {INFINITY, -INFINITY, NAN};
-    static float x[EDGE][EDGE], w[EDGE][EDGE], out[EDGE][EDGE];
-    const float small = 0x1p-40f;
+/* A pixel, or a filter, of infinities whose products would all be small, of NaNs, or of subnormal numbers; also
+ * beyond the first rows and columns that a matrix unit takes at once, and where it reads bfloat16 as it lies. */
+static unsigned long faults_of_specials(const c1x1_isa *isa) {
+    enum { PIXELS = 64, FIRST = 5, SECOND = 13, THIRD = 39, MOST = PIXELS * 1024 };
+    static const float values[] = {INFINITY, -INFINITY, NAN, 0x1p-130f};
+    static const size_t sizes[][2] = {{64, 64}, {1024, 16}}, places[] = {FIRST, SECOND, THIRD};
+    static float x[MOST], w[MOST], out[MOST];
+    static uint16_t halves[2][MOST];
     unsigned long faults = 0;
     c1x1_machine machine = *c1x1_this_machine();
     machine.isa = isa;
-    for (size_t i = 0; i < 2 * COUNT_OF(values); i++) {
-        const float value = values[i / 2];
-        const int is_in_x = i % 2 == 0;
-        for (size_t e = 0; e < (size_t)EDGE * EDGE; e++) {
-            x[e / EDGE][e % EDGE] = is_in_x ? 1 : small;
-            w[e / EDGE][e % EDGE] = is_in_x ? small : 1;
+    for (size_t i = 0; i < 8 * COUNT_OF(values) * COUNT_OF(places); i++) {
+        const float value = values[i / 8 % COUNT_OF(values)];
+        const float factor = value == 0x1p-130f ? 0x1p20f : 0x1p-40f;
+        const int is_in_x = i % 2 == 0, is_half = i / 2 % 2 == 0;
+        const size_t c_in = sizes[i / 4 % 2][0], c_out = sizes[i / 4 % 2][1];
+        const size_t place = places[i / 8 / COUNT_OF(values)], size = is_half ? 2 : sizeof(float);
+        if (!is_in_x && place >= c_out) continue;
+        machine.l2_bytes = c_in > 64 ? 64 << 10 : c1x1_this_machine()->l2_bytes; /* longer blocks */
+        for (size_t e = 0; e < PIXELS * c_in; e++) x[e] = is_in_x ? 1 : factor;
+        for (size_t e = 0; e < c_in * c_out; e++) w[e] = is_in_x ? factor : 1;
+        for (size_t c = 0; c < c_in; c++)
+            *(is_in_x ? &x[place * c_in + c] : &w[c * c_out + place]) = value;
+        for (size_t e = 0; e < MOST; e++) {
+            uint32_t bits[2];
+            memcpy(&bits[0], &x[e], sizeof bits[0]);
+            memcpy(&bits[1], &w[e], sizeof bits[1]);
+            for (int q = 0; q < 2; q++) halves[q][e] = (uint16_t)(bits[q] >> 16);
         }
-        (is_in_x ? x : w)[ROW][COLUMN] = value;
-        c1x1_problem p = {
-            .x = (const char *)x, .w = (const char *)w, .out = (char *)out, .dims = 1};
+        c1x1_problem p = {.x = is_half ? (const char *)halves[0] : (const char *)x,
+                          .w = is_half ? (const char *)halves[1] : (const char *)w,
+                          .out = (char *)out,
+                          .dims = 1};
         p.compute = C1X1_COMPUTE_FLOAT32;
-        p.x_dtype = p.w_dtype = p.out_dtype = C1X1_FLOAT32;
+        p.x_dtype = p.w_dtype = is_half ? C1X1_BFLOAT16 : C1X1_FLOAT32;
+        p.out_dtype = C1X1_FLOAT32;
         p.groups = 1;
-        p.c_in = p.c_out = EDGE;
-        p.x_channel = p.out_channel = p.w_out = sizeof(float);
-        p.w_in = sizeof *w;
-        p.dim[0] = (c1x1_dim){EDGE, sizeof *x, sizeof *out, 0};
+        p.c_in = c_in;
+        p.c_out = c_out;
+        p.x_channel = p.w_out = (ptrdiff_t)size;
+        p.out_channel = sizeof(float);
+        p.w_in = (ptrdiff_t)(c_out * size);
+        p.dim[0] =
+            (c1x1_dim){PIXELS, (ptrdiff_t)(c_in * size), (ptrdiff_t)(c_out * sizeof(float)), 0};
         int is_wrong = compute_on(&machine, &p) != C1X1_OK;
-        for (size_t e = 0; e < (size_t)EDGE * EDGE; e++) {
-            const int meets_it = is_in_x ? e / EDGE == ROW : e % EDGE == COLUMN;
-            const float got = out[e / EDGE][e % EDGE], want = meets_it ? value : EDGE * small;
-            is_wrong |= got != want && (want == want || got == got);
+        for (size_t e = 0; e < PIXELS * c_out; e++) {
+            const int meets_it = (is_in_x ? e / c_out : e % c_out) == place;
+            const float want = (float)c_in * factor * (meets_it ? value : 1);
+            is_wrong |= out[e] != want && (want == want || out[e] == out[e]);
         }
-        if (is_wrong) printf("FAILED %g in %s, %s\n", value, is_in_x ? "x" : "w", isa->name);
+        if (is_wrong)
+            printf("FAILED %g at %zu in %s%s, %zu channels, %s\n", (double)value, place,
+                   is_half ? "half " : "", is_in_x ? "x" : "w", c_in, isa->name);
         faults += (unsigned long)is_wrong;
     }
     return faults;
@@ -716,7 +736,7 @@ int main(int count, char **words) {
             printf("%s (%s): this CPU lacks what it needs\n", isa->name, isa->description);
         else {
             faults += faults_of_elements(isa) + faults_of_products(isa);
-            faults += faults_of_infinities(isa) + faults_of_few_filters(isa);
+            faults += faults_of_specials(isa) + faults_of_few_filters(isa);
             run_all(isa);
         }
     }
