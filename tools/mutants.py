@@ -57,7 +57,8 @@ SPEED = re.compile(
     r"|spaced|DOT_BYTES|in_l1|together|wanted|w->held_\w+ = |forget_ranges\(q\)|panels_alike"
     r"|s / 2 \+ x / 2|outer_first"
 )
-# (file, line, changed line): why no result and no memory can tell. As printed by a run.
+# (file, line, changed line): why no result and no memory can tell. As printed by a run; of lines
+# that are there twice, with the one before.
 ALIKE = {
     ("multiply.c", "c1x1_channels(s, q->k0 + q->k, smaller(plan->kc, left - q->k)), step);",
      "c1x1_channels(s, q->k0 - q->k, smaller(plan->kc, left - q->k)), step);"):
@@ -89,6 +90,35 @@ ALIKE = {
      "c1x1_status c1x1_problem_normalise(c1x1_problem *p) { return normalise(p, 1); }",
      "c1x1_status c1x1_problem_normalise(c1x1_problem *p) { return normalise(p, 2); }"):
         "a flag of any value but 0",
+    ("problem.c",
+     "static void walk_upwards(c1x1_problem *p) {\nfor (int d = 0; d < p->dims; d++) {",
+     "for (int d = 1; d < p->dims; d++) {"):
+        "which way pixels are walked",
+    ("problem.c", "return (double)distance(dim->x_stride) * (double)p->c_in +",
+     "return (double)distance(dim->x_stride) + (double)p->c_in +"):
+        "in which order pixels are walked",
+    ("problem.c", "if (strides[d] < 0)", "if (strides[d] < 1)"):
+        "a stride of 0 reaches as far either way",
+    ("matrix.c",
+     "if (plan->matrix_kc >= plan->k && c1x1_holds_pixels(w, t, q->first, 0)) return found;",
+     "if (plan->matrix_kc > plan->k && c1x1_holds_pixels(w, t, q->first, 0)) return found;"):
+        "what is cut once more",
+    ("multiply.c",
+     "} else if (plan->order == C1X1_ROWS_OUTSIDE && c1x1_columns_at(s, t, 0) < t->n) {",
+     "} else if (plan->order == C1X1_ROWS_OUTSIDE && c1x1_columns_at(s, t, 0) <= t->n) {"):
+        "in which order one panel meets rows",
+    ("convert.h",
+     "const uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;",
+     "const uint64_t magnitude = value < 1 ? 0 - (uint64_t)value : (uint64_t)value;"):
+        "0 is its own negative",
+    ("convert.h", "if (value <= low) value = low;", "if (value < low) value = low;"):
+        "what is equal already",
+    ("lookup.c",
+     "return copy->cols == 1 || c1x1_is_nearer(copy->row_stride, copy->col_stride);",
+     "return copy->cols == 0 || c1x1_is_nearer(copy->row_stride, copy->col_stride);"):
+        "which way a block is looked up",
+    ("multiply.c", "s, x + cols * s->load_x.size,", "s, x - cols * s->load_x.size,"):
+        "what is fetched",
 }  # fmt: skip
 EDITS = [
     (r" < ", " <= "), (r" <= ", " < "), (r" > ", " >= "), (r" >= ", " > "), (r" == ", " != "),
@@ -148,13 +178,15 @@ def judge(folder: Path, slot: str, mutant: tuple[str, int, str, str]) -> str:
     """'killed', 'survived', 'same' (as the original's object), 'alike' (see ALIKE) or 'invalid'
     (does not compile)."""
     name, number, line, text = mutant
-    if (name, line.strip(), text.strip()) in ALIKE:
-        return "alike"
+    lines = (CORE / name).read_text(encoding="utf-8").split("\n")
+    before = lines[number - 1].strip()
+    for words in (line.strip(), f"{before}\n{line.strip()}"):
+        if (name, words, text.strip()) in ALIKE:
+            return "alike"
     own = folder / slot
     own.mkdir(exist_ok=True)
     for path in own.glob("*"):
         path.unlink()
-    lines = (CORE / name).read_text(encoding="utf-8").split("\n")
     lines[number] = text
     unit = FILES[name]
     for file, content in ((name, "\n".join(lines)), (unit, None)):

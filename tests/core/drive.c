@@ -491,6 +491,63 @@ static unsigned long faults_of_specials(const c1x1_isa *isa) {
     return faults;
 }
 
+/* ---- weights of few pixels, which threads share out --------------------------------------------- */
+
+static unsigned long faults_of_shared_weights(const c1x1_isa *isa) {
+    enum { MOST = 40, CHANNELS = 128, FILTERS = 400, THREADS = 4, REAL = sizeof(float) };
+    static float x[MOST * CHANNELS], w[CHANNELS * FILTERS], out[MOST * FILTERS];
+    unsigned long faults = 0;
+    c1x1_machine machine = *c1x1_this_machine();
+    machine.isa = isa;
+    for (int i = 0; i < 16; i++) {
+        const int is_packed = i % 2, is_turned = i / 2 % 2, is_planar = i / 4 % 2;
+        const ptrdiff_t pixels = i < 8 ? MOST : MOST / 2; /* that read weights as they lie */
+        c1x1_weights weights = {0};
+        c1x1_plan plan;
+        c1x1_problem p = {.x = (const char *)x, .w = (const char *)w, .out = (char *)out};
+        p.compute = C1X1_COMPUTE_FLOAT32;
+        p.x_dtype = p.w_dtype = p.out_dtype = C1X1_FLOAT32;
+        p.groups = p.dims = 1;
+        p.c_in = CHANNELS;
+        p.c_out = FILTERS;
+        p.w_in = REAL * (is_turned ? 1 : FILTERS);
+        p.w_out = REAL * (is_turned ? CHANNELS : 1);
+        p.x_channel = p.out_channel = REAL * (is_planar ? pixels : 1);
+        p.dim[0] = (c1x1_dim){(size_t)pixels, REAL * (is_planar ? 1 : CHANNELS),
+                              REAL * (is_planar ? 1 : FILTERS), 0};
+        const ptrdiff_t x_channel = p.x_channel / REAL, x_pixel = p.dim[0].x_stride / REAL;
+        const ptrdiff_t w_in = p.w_in / REAL, w_out = p.w_out / REAL;
+        const ptrdiff_t out_channel = x_channel, out_pixel = p.dim[0].out_stride / REAL;
+        for (ptrdiff_t c = 0; c < CHANNELS; c++) {
+            for (ptrdiff_t j = 0; j < pixels; j++)
+                x[c * x_channel + j * x_pixel] = (float)((c * 31 + j * 17) % 251);
+            for (ptrdiff_t o = 0; o < FILTERS; o++)
+                w[c * w_in + o * w_out] = (float)((c * 5 + o * 3) % 17) - 8;
+        }
+        int is_wrong = c1x1_problem_normalise(&p) != C1X1_OK;
+        if (is_packed) {
+            is_wrong |= c1x1_pack_weights(&p, &machine, is_planar, &weights) != C1X1_OK;
+            p.packed = &weights;
+        }
+        c1x1_make_plan(&p, &machine, THREADS, &plan);
+        is_wrong |= run_plan(&p, &plan) != C1X1_OK;
+        c1x1_free_weights(&weights);
+        for (ptrdiff_t j = 0; j < pixels; j++)
+            for (ptrdiff_t o = 0; o < FILTERS; o++) {
+                float sum = 0;
+                for (ptrdiff_t c = 0; c < CHANNELS; c++)
+                    sum += x[c * x_channel + j * x_pixel] * w[c * w_in + o * w_out];
+                is_wrong |= out[j * out_pixel + o * out_channel] != sum;
+            }
+        if (is_wrong)
+            printf("FAILED %s weights that threads share, %s%s, %s\n",
+                   is_packed ? "packed" : "plain", is_planar ? "first" : "last",
+                   is_turned ? ", turned" : "", isa->name);
+        faults += (unsigned long)is_wrong;
+    }
+    return faults;
+}
+
 /* ---- few filters of planes that are packed, as wide as the last panel may be ------------------- */
 
 /* Of more channels than a block takes too: sixteen sums of each result wait, and are added to tile by tile. */
@@ -737,6 +794,7 @@ int main(int count, char **words) {
         else {
             faults += faults_of_elements(isa) + faults_of_products(isa);
             faults += faults_of_specials(isa) + faults_of_few_filters(isa);
+            faults += faults_of_shared_weights(isa);
             run_all(isa);
         }
     }
