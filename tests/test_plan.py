@@ -315,7 +315,9 @@ def test_few_blocks_are_shared_out_evenly(shape, threads, layout):
 
 @needs_x86
 def test_one_pixel_of_planes_does_not_turn_the_weights():
-    assert plan([1, 1, 1, 2048, 1000], "first")["role"] == "pixels_n"
+    for c_in, c_out in ((2048, 1000), (7, 2000), (14, 1639), (3, 64)):
+        p = plan([1, 1, 1, c_in, c_out], "first")
+        assert (p["role"], p["b"]) == ("pixels_n", "in_place")
 
 
 @needs_x86

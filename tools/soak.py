@@ -4,7 +4,7 @@
 
 Each process repeats calls of all kinds from several Python threads, some of which start children of
 their own by fork. Every result is compared, by its bytes, with the first of its kind. The resident
-memory of a process, at its peak, may grow by 1 MiB at most once it is warm.
+memory of a process may grow by 1 MiB at most once it is warm.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import contextlib
 import hashlib
 import multiprocessing
 import os
+import statistics
 import sys
 import threading
 import time
@@ -122,9 +123,10 @@ def worker(seconds: float, threads: int, results: multiprocessing.Queue[dict[str
         sizes.append(process.memory_info().rss)
     for thread in team:
         thread.join()
-    # How much is in use at one moment depends on which calls are under way: peaks are compared.
+    # How much is in use at one moment depends on which calls are under way: peaks come by chance,
+    # medians of minutes do not.
     half = len(sizes) // 2
-    growth = max(sizes[half:]) - max(sizes[:half])
+    growth = statistics.median(sizes[half:]) - statistics.median(sizes[:half])
     results.put(
         {
             "calls": count[0],

@@ -8,9 +8,9 @@
 #include <math.h>
 
 /* Cycles, measured (decision 0005). */
-static const double TILE_CALL = 12;    /* entering and leaving a kernel */
-static const double TILE_STORE = 1;    /* per vector of results */
-static const double COLUMN_STEP = 0.5; /* per element of a by a column left alone (decision 0017) */
+static const double TILE_CALL = 12;       /* entering and leaving a kernel */
+static const double TILE_STORE = 1;       /* per vector of results */
+static const double COLUMN_STEP = 0.5;    /* per element of a by a single column (decision 0017) */
 static const double PANEL_VECTOR = 1.4;   /* per vector of b fetched from beyond L1 */
 static const double PLANE_ROW = 4;        /* per row of a tile that starts on a page of its own */
 static const double COPY_DENSE = 0.3;     /* per element copied along memory */
@@ -86,13 +86,14 @@ static double grid_cost(const c1x1_view *v, size_t m, size_t n, double steps, un
     const size_t nr = (size_t)nv * s->vl;
     size_t last = n % nr; /* columns of a panel that is not nr wide */
     if (last > 0 && n > nr && c1x1_panel_columns(s, nr, nr + last) > nr) last += nr;
-    const size_t alone = (size_t)c1x1_is_column_left(s, v->small, last);
+    const int is_column = n == 1 && v->small && v->small->column;
+    const size_t alone = is_column || c1x1_is_column_left(s, v->small, last);
     double cost = (double)alone * (double)m * steps * COLUMN_STEP;
     const struct {
         double panels;
         unsigned nv;
     } parts[] = {{(double)((n - last) / nr), nv},
-                 {last > 0, (unsigned)((last - alone + s->vl - 1) / s->vl)}};
+                 {last > alone, (unsigned)((last - alone + s->vl - 1) / s->vl)}};
     for (int i = 0; i < 2; i++) {
         if (parts[i].panels == 0) continue;
         const unsigned rows = i == 0 ? mr : s->mr[parts[i].nv];
