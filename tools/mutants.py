@@ -119,6 +119,19 @@ ALIKE = {
         "which way a block is looked up",
     ("multiply.c", "s, x + cols * s->load_x.size,", "s, x - cols * s->load_x.size,"):
         "what is fetched",
+    ("problem.c", "if (weighted_step(p, dim) >= 0) continue;",
+     "if (weighted_step(p, dim) >= 1) continue;"):
+        "which way pixels are walked",
+    ("problem.c", "if (weighted_step(p, dim) >= 0) continue;",
+     "if (!(weighted_step(p, dim) >= 0)) continue;"):
+        "which way pixels are walked",
+    ("matrix.c", "if (a_low < LEAST || b_low < LEAST) return 0;",
+     "if (a_low < LEAST || b_low <= LEAST) return 0;"):
+        "what is computed again, which is as exact",
+    ("operands.c",
+     "const operand panels = {w->b, 0, (ptrdiff_t)(plan->kc * plan->nr) * size, 1};",
+     "const operand panels = {w->b, 1, (ptrdiff_t)(plan->kc * plan->nr) * size, 1};"):
+        "a step of packed panels that nobody reads",
 }  # fmt: skip
 EDITS = [
     (r" < ", " <= "), (r" <= ", " < "), (r" > ", " >= "), (r" >= ", " > "), (r" == ", " != "),

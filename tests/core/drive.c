@@ -593,6 +593,45 @@ static unsigned long faults_of_few_filters(const c1x1_isa *isa) {
     return faults;
 }
 
+/* Of planes that are read where they lie: all at once, a quarter of them, or a few in long runs. */
+static unsigned long faults_of_few_filters_in_place(const c1x1_isa *isa) {
+    enum { CHANNELS = 130, PIXELS = 2100, FILTERS = 4, REAL = sizeof(float) };
+    static const size_t counts[] = {16, 20, 40, 64, CHANNELS};
+    static float x[CHANNELS][PIXELS], w[FILTERS][CHANNELS], out[FILTERS][PIXELS];
+    unsigned long faults = 0;
+    c1x1_machine machine = *c1x1_this_machine();
+    machine.isa = isa;
+    for (size_t c = 0; c < CHANNELS; c++) {
+        for (size_t i = 0; i < PIXELS; i++) x[c][i] = (float)((c * 31 + i * 17) % 251);
+        for (size_t o = 0; o < FILTERS; o++) w[o][c] = (float)((c * 5 + o * 3) % 17) - 8;
+    }
+    for (size_t i = 0; i < COUNT_OF(counts) * FILTERS; i++) {
+        const size_t channels = counts[i / FILTERS], filters = i % FILTERS + 1;
+        c1x1_problem p = {
+            .x = (const char *)x, .w = (const char *)w, .out = (char *)out, .dims = 1};
+        p.compute = C1X1_COMPUTE_FLOAT32;
+        p.x_dtype = p.w_dtype = p.out_dtype = C1X1_FLOAT32;
+        p.groups = 1;
+        p.c_in = channels;
+        p.c_out = filters;
+        p.x_channel = sizeof *x;
+        p.w_in = REAL;
+        p.w_out = sizeof *w;
+        p.out_channel = sizeof *out;
+        p.dim[0] = (c1x1_dim){PIXELS, REAL, REAL, 0};
+        memset(out, 0xff, sizeof out);
+        int is_wrong = compute_on(&machine, &p) != C1X1_OK;
+        for (size_t r = 0; r < filters * PIXELS; r++) {
+            float sum = 0;
+            for (size_t c = 0; c < channels; c++) sum += w[r / PIXELS][c] * x[c][r % PIXELS];
+            is_wrong |= out[r / PIXELS][r % PIXELS] != sum;
+        }
+        if (is_wrong) printf("FAILED %zu planes to %zu, %s\n", channels, filters, isa->name);
+        faults += (unsigned long)is_wrong;
+    }
+    return faults;
+}
+
 /* ---- sizes that no memory holds, and forks --------------------------------------------------- */
 
 static unsigned long faults_of_sizes(void) {
@@ -794,7 +833,7 @@ int main(int count, char **words) {
         else {
             faults += faults_of_elements(isa) + faults_of_products(isa);
             faults += faults_of_specials(isa) + faults_of_few_filters(isa);
-            faults += faults_of_shared_weights(isa);
+            faults += faults_of_few_filters_in_place(isa) + faults_of_shared_weights(isa);
             run_all(isa);
         }
     }
