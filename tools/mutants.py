@@ -107,6 +107,10 @@ ALIKE = {
      "} else if (plan->order == C1X1_ROWS_OUTSIDE && c1x1_columns_at(s, t, 0) < t->n) {",
      "} else if (plan->order == C1X1_ROWS_OUTSIDE && c1x1_columns_at(s, t, 0) <= t->n) {"):
         "in which order one panel meets rows",
+    ("multiply.c",
+     "} else if (plan->order == C1X1_ROWS_OUTSIDE && c1x1_columns_at(s, t, 0) < t->n) {",
+     "} else if (!(plan->order == C1X1_ROWS_OUTSIDE && c1x1_columns_at(s, t, 0) < t->n)) {"):
+        "in which order panels meet rows",
     ("convert.h",
      "const uint64_t magnitude = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;",
      "const uint64_t magnitude = value < 1 ? 0 - (uint64_t)value : (uint64_t)value;"):
